@@ -1,0 +1,49 @@
+/* What every compiler is asked and answers, whichever process it lives in.
+
+       triton.c    python, ttir, ttgir, llir → any later stage up to cubin, by a Triton installation (worker.py)
+       native.c    llir → ptx by LLVM, ptx → cubin by nvJitLink; in the helper process or, on request, in this one
+       ptxas.c     ptx → cubin by a ptxas program
+   (the driver's own JIT, ptx → module, belongs to driver/)
+
+   wire.c and peer.c carry the frames to the two kinds of child. Nothing here knows programs or runners:
+   pipeline.c decides who is asked, this folder asks. */
+#ifndef TR_COMPILERS_COMPILER_H
+#define TR_COMPILERS_COMPILER_H
+
+#include "base/blob.h"
+#include "base/error.h"
+
+#include <jansson.h>
+
+enum { TR__STAGES = TR_STAGE_CUBIN + 1 }; /* arrays indexed by tr_stage */
+
+typedef struct tr__compile_request {
+    tr_stage from, to;
+    const tr__blob *source;
+    const char *path;      /* python: the file's path, for messages and .loc; else NULL */
+    const char *kernel;    /* python: the function's name; else the entry's, as the IR has it */
+    const char *signature; /* python only */
+    const char *arch;      /* "sm_90" */
+    const json_t *options; /* object of Triton's backend options, merged with what the record says; may be NULL */
+    const json_t *metadata; /* object: the record's Triton keys that a later start cannot see in its text
+                               (cluster_dims, maxnreg, tensordesc_meta, …); may be NULL */
+    const char *const *environment; /* "NAME=value", …, NULL; may be NULL */
+    uint32_t timeout_ms;            /* 0: the compiler's default */
+    int32_t (*progress)(void *user, tr_stage reached, double seconds); /* non-zero cancels; may be NULL.
+                               Called in the calling thread, also about every 50 ms with the stage last reached */
+    void *progress_user;
+} tr__compile_request;
+
+typedef struct tr__compile_result {
+    tr__blob *stages[TR__STAGES]; /* those passed, from excluded, `to` included */
+    double seconds[TR__STAGES];
+    json_t *metadata; /* object: what the compiler says of the result, in Triton's own keys; may be NULL */
+    json_t *extra;    /* object: what Triton's JSON has no key for: "parameters" (python: names, types, divisibility,
+                         folded constants), "registers", "spills", "constant_bytes", …; may be NULL */
+    char *log;        /* what the compiler printed, also on success; NULL: nothing */
+    char *maker;      /* who did it: "triton 3.4.0", "llvm 22.1.8", "ptxas 12.8.93", … */
+} tr__compile_result;      /* all zero before the call; released by its owner also after a failure */
+
+void tr__compile_result_release(tr__compile_result *result);
+
+#endif

@@ -1,5 +1,5 @@
-/* Immutable bytes with a count of owners and their content hash. Programs, modules and cache entries share them.
-   A NUL follows the bytes, so that a text stage can be scanned as a C string. */
+/* Immutable bytes with a count of owners and their content hash. Programs, modules and cache entries share
+   them. A NUL follows the bytes, so that a text stage can be scanned as a C string. */
 #ifndef TR_BASE_BLOB_H
 #define TR_BASE_BLOB_H
 

@@ -1,5 +1,5 @@
-/* A growable byte buffer. Appending to one that ran out of memory does nothing: check `failed` once, at the end.
-   data is NUL-terminated whenever it is not NULL. */
+/* A growable byte buffer. Appending to one that ran out of memory does nothing: check `failed` once, at the
+   end. data is NUL-terminated whenever it is not NULL. */
 #ifndef TR_BASE_BUFFER_H
 #define TR_BASE_BUFFER_H
 

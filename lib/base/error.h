@@ -8,8 +8,8 @@
 
 /* Makes the error object and returns `status`, so that a failing function ends in `return tr__fail(...)`.
    An error already there is replaced. */
-__attribute__((format(printf, 3, 4))) tr_status tr__fail(tr_error **error, tr_status status, const char *format,
-                                                         ...);
+__attribute__((format(printf, 3, 4))) tr_status tr__fail(tr_error **error, tr_status status,
+                                                         const char *format, ...);
 
 /* TR_E_OUT_OF_MEMORY without allocating: the object is static and tr_error_destroy leaves it alone. */
 tr_status tr__fail_out_of_memory(tr_error **error);

@@ -12,7 +12,8 @@
 
 static tr_status fail_io(tr_error **error, const char *what, const char *path) {
     char reason[128]; /* errno's text without strerror's shared buffer */
-    return tr__fail(error, TR_E_IO, "cannot %s '%s': %s", what, path, strerror_r(errno, reason, sizeof reason));
+    return tr__fail(error, TR_E_IO, "cannot %s '%s': %s", what, path,
+                    strerror_r(errno, reason, sizeof reason));
 }
 
 static tr_status read_all(int fd, const char *path, tr__blob *blob, tr_error **error) {
@@ -38,8 +39,10 @@ static tr_status read_open(int fd, const char *path, size_t limit, tr__blob **ou
     tr__blob *blob = tr__blob_allocate((size_t)info.st_size);
     if (!blob) return tr__fail_out_of_memory(error);
     tr_status status = read_all(fd, path, blob, error);
-    if (status) tr__blob_release(blob);
-    else *out = blob;
+    if (status)
+        tr__blob_release(blob);
+    else
+        *out = blob;
     return status;
 }
 
@@ -63,7 +66,8 @@ static tr_status write_all(int fd, const char *path, const char *data, size_t si
     return TR_OK;
 }
 
-/* As mkostemp, but with the mode of an ordinary file: asking for the umask would change it for other threads. */
+/* As mkostemp, but with the mode of an ordinary file: asking for the umask would change it for other threads.
+ */
 static int open_temporary(char *path) {
     char *tail = path + strlen(path) - 6;
     for (uint32_t attempt = 0; attempt < 1000; attempt++) {

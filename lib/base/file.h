@@ -9,7 +9,8 @@
    TR_E_UNSUPPORTED. */
 tr_status tr__file_read(const char *path, size_t limit, tr__blob **out, tr_error **error);
 
-/* Replaces `path` in one step (a temporary beside it, then rename): a reader sees the old bytes or the new. */
+/* Replaces `path` in one step (a temporary beside it, then rename): a reader sees the old bytes or the new.
+ */
 tr_status tr__file_write(const char *path, const void *data, size_t size, tr_error **error);
 
 bool tr__file_exists(const char *path);
@@ -18,7 +19,8 @@ bool tr__file_exists(const char *path);
 char *tr__path_join(const char *folder, const char *name);
 char *tr__path_folder(const char *path); /* of "a/b.c": "a"; of "b.c": "." */
 
-/* The folder of the shared object (or program) that holds this code; free() it. NULL when it can't be told. */
+/* The folder of the shared object (or program) that holds this code; free() it. NULL when it can't be told.
+ */
 char *tr__path_library_folder(void);
 
 #endif

@@ -1,5 +1,5 @@
-/* Content hashes: XXH3, 128 bits. They find things; whoever must be sure compares the bytes too, so a collision,
-   made on purpose or not, costs time and never correctness. */
+/* Content hashes: XXH3, 128 bits. They find things; whoever must be sure compares the bytes too, so a
+   collision, made on purpose or not, costs time and never correctness. */
 #ifndef TR_BASE_HASH_H
 #define TR_BASE_HASH_H
 

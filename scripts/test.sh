@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Sets up what the tests need, then runs them, tier by tier; prints minutes per tier and what failed.
+set -uo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+
+# The tiers in order: name, and what it is for. A tier is the function tier_<name> below.
+tiers=(
+    "format       clang-format, clang-tidy, cppcheck, shellcheck"
+    "unit         release build with gcc, the unit tests, the headers alone"
+    "clang        the same with clang"
+    "kernels      the project's kernels on the CPU device, against float64 references"
+    "conformance  every Triton version: each stage from each start, bad inputs, LLVM"
+    "asan         unit tests under address and undefined behaviour sanitizers"
+    "tsan         unit tests under the thread sanitizer"
+    "valgrind     unit tests under valgrind"
+    "faults       fault injection: memory, driver, files, worker"
+    "fuzz         every fuzzer for a minute"
+    "abi          exported symbols and structs against the baseline"
+    "install      the installed package, used from outside"
+    "demo         the demo"
+    "long         soaks and million-run fuzzing; only when asked for"
+)
+
+usage() {
+    cat <<EOF
+usage: scripts/test.sh [--triton VERSION|all] [--tier NAME]…
+
+Installs what is missing (apt, pip), builds, and runs the tests.
+  --triton VERSION   which Triton versions the tests use: one, several with commas, or "all"
+                     (default: $triton_default; all: ${triton_all[*]})
+  --tier NAME        only this tier; may be given several times (default: all but "long")
+Tiers:
+$(printf '  %s\n' "${tiers[@]}")
+EOF
+}
+
+versions=("$triton_default")
+chosen=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --triton) [ $# -gt 1 ] || { usage >&2; exit 2; }
+        if [ "$2" = all ]; then versions=("${triton_all[@]}"); else IFS=, read -ra versions <<<"$2"; fi; shift ;;
+    --tier) [ $# -gt 1 ] || { usage >&2; exit 2; }
+        printf '%s\n' "${tiers[@]}" | grep -q "^$2 " || { echo "error: no tier '$2'" >&2; usage >&2; exit 2; }
+        chosen+=("$2"); shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "error: unknown argument '$1'" >&2; usage >&2; exit 2 ;;
+    esac
+    shift
+done
+if [ ${#chosen[@]} = 0 ]; then
+    for tier in "${tiers[@]}"; do [ "${tier%% *}" = long ] || chosen+=("${tier%% *}"); done
+fi
+
+passed=0 failed=0 skipped=0
+results="$root/build/results"
+mkdir -p "$results"
+
+# suite FOLDER [CTEST ARGUMENT…]: runs CTest there and adds up what it says; a suite without a test has failed.
+suite() {
+    local folder=$1 log="$results/$tier-$RANDOM.log"
+    shift
+    (cd "$root" && ctest --test-dir "$folder" --output-on-failure --no-tests=error "$@") >"$log" 2>&1
+    local status=$? run bad skips
+    run=$(grep -cE '^ *[0-9]+/[0-9]+ Test +#' "$log")
+    skips=$(grep -cE 'Test +#.*\*\*\*Skipped' "$log")
+    bad=$(sed -nE 's/.* ([0-9]+) tests? failed out of.*/\1/p' "$log" | tail -n 1)
+    [ "$status" = 0 ] || [ "${bad:-0}" -gt 0 ] || bad=1
+    passed=$((passed + run - skips - ${bad:-0})) failed=$((failed + ${bad:-0})) skipped=$((skipped + skips))
+    [ "$status" = 0 ] || cat "$log"
+    grep -E 'Test +#.*\*\*\*Skipped' "$log"
+    printf '    %s tests, %s failed, %s skipped\n' "$run" "${bad:-0}" "$skips"
+    return "$status"
+}
+
+# check NAME COMMAND…: one test that is a command.
+check() {
+    local name=$1 log="$results/$tier-$1.log"
+    shift
+    (cd "$root" && "$@") >"$log" 2>&1
+    case $? in
+    0) passed=$((passed + 1)); printf '    %s: passed\n' "$name" ;;
+    77) skipped=$((skipped + 1)); printf '    %s: skipped: %s\n' "$name" "$(tail -n 1 "$log")" ;;
+    *) failed=$((failed + 1)); tail -n 60 "$log"; printf '    %s: FAILED\n' "$name"; return 1 ;;
+    esac
+}
+
+need() { apt_install "${packages_build[@]}" "${packages_test[@]}" "$@"; }
+need_tritons() { triton_folders "${versions[@]}"; TRITON_RUNNER_PYTHON=$(triton_list "${versions[@]}"); export TRITON_RUNNER_PYTHON; }
+
+tier_format() {
+    need clang clang-format clang-tidy cppcheck shellcheck && build release && check format scripts/check-format.sh
+    check shellcheck scripts/check-shell.sh
+    check static-analysis scripts/check-static.sh
+}
+tier_unit() { need && need_tritons && build release && suite build/release -L unit; }
+tier_clang() { need clang && CC=clang CXX=clang++ build clang && suite build/clang -L unit; }
+tier_kernels() { need && need_tritons && build release && suite build/release -L kernels; }
+tier_conformance() { need && need_tritons && build release && suite build/release -L 'conformance|llvm'; }
+tier_asan() { need && need_tritons && build asan && suite build/asan -L unit; }
+tier_tsan() { need && need_tritons && build tsan && suite build/tsan -L unit; }
+tier_valgrind() { need valgrind && need_tritons && build debug && check valgrind scripts/check-valgrind.sh; }
+tier_faults() { need && need_tritons && build asan && suite build/asan -L faults; }
+tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/fuzz.sh 60; }
+tier_abi() { need abigail-tools && build release && suite build/release -L abi; }
+tier_install() { need && build release && suite build/release -L install; }
+tier_demo() { check demo scripts/demo.sh; }
+tier_long() { need clang libclang-rt-14-dev && need_tritons && build release && suite build/release -L long; }
+
+table=()
+for tier in "${chosen[@]}"; do
+    say "$tier"
+    start=$SECONDS before=$failed
+    "tier_$tier"
+    verdict=ok
+    [ "$failed" = "$before" ] || verdict=FAILED
+    table+=("$(printf '%-12s %5.1f min  %s' "$tier" "$(awk "BEGIN {print ($SECONDS - $start) / 60}")" "$verdict")")
+done
+
+say "tiers"
+printf '    %s\n' "${table[@]}"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

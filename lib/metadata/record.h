@@ -1,6 +1,6 @@
-/* What is known of one kernel: the record that travels with a program through every stage. Immutable once it is
-   shared; a change makes a copy. Triton's own JSON keys stay as they were found; what the library itself needs is
-   read out of them once, into typed fields, and nowhere else. */
+/* What is known of one kernel: the record that travels with a program through every stage. Immutable once it
+   is shared; a change makes a copy. Triton's own JSON keys stay as they were found; what the library itself
+   needs is read out of them once, into typed fields, and nowhere else. */
 #ifndef TR_METADATA_RECORD_H
 #define TR_METADATA_RECORD_H
 
@@ -10,13 +10,14 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* A tensor descriptor's expansion, as Triton's "tensordesc_meta" tells it (sm_90+); below sm_90 `encoded` is false
-   and the descriptor is passed as pointer, shape and strides. */
+/* A tensor descriptor. From sm_90 on it is `encoded`: a CUtensorMap by value, made as Triton's
+   "tensordesc_meta" says; below, it is passed as pointer, shape and strides. */
 typedef struct tr__descriptor {
     bool encoded;
     uint32_t rank;
-    int64_t block[5];                            /* elements; the metadata's block size, not the type's */
-    int32_t swizzle, element_size, element_type; /* as Triton writes them */
+    uint32_t flags; /* not encoded: how many i1 follow the strides (none; padding; padding, round to tf32) */
+    int64_t block[5]; /* elements; the metadata's block size where it tells one, else the type's */
+    int32_t swizzle, element_size, element_type; /* as Triton writes them; element_size 0: not known */
     bool fp4_padded, im2col;
 } tr__descriptor;
 
@@ -29,6 +30,13 @@ typedef struct tr__param {
     int64_t constant;
     tr__descriptor descriptor;
 } tr__param;
+
+/* What one argument is in the kernel's own parameter list: usually itself; nothing when folded; for a
+   descriptor encoded       TENSOR_MAP, rank × i32 shape, rank × i64 strides not encoded   PTR, rank × i64
+   shape, rank × i64 strides, flags × i1, rank × i32 shape, rank × i64 strides Returns how many types were
+   written. */
+enum { TR__EXPANSION_MAX = 1 + 4 * 5 + 2 };
+uint32_t tr__param_expand(const tr__param *param, tr_type types[TR__EXPANSION_MAX]);
 
 /* What Triton passes behind the caller's arguments, in order. */
 typedef enum tr__hidden { TR__HIDDEN_GLOBAL_SCRATCH = 1, TR__HIDDEN_PROFILE_SCRATCH = 2 } tr__hidden;
@@ -69,17 +77,47 @@ tr__record *tr__record_copy(const tr__record *record);
 tr__record *tr__record_retain(const tr__record *record);
 void tr__record_release(tr__record *record);
 
-/* Triton's metadata JSON, or a record as tr__record_write writes it, into `record`. `where` names it in messages. */
-tr_status tr__record_read(tr__record *record, const char *json, size_t size, const char *where, tr_error **error);
-tr_status tr__record_read_object(tr__record *record, const json_t *object, const char *where, tr_error **error);
+/* Triton's metadata JSON, or a record as tr__record_write writes it, laid over `record`. `where` names it in
+   messages. After a failure `record` may hold a part of it. */
+tr_status tr__record_read(tr__record *record, const char *json, size_t size, const char *where,
+                          tr_error **error);
+tr_status tr__record_read_object(tr__record *record, const json_t *object, const char *where,
+                                 tr_error **error);
 
-/* Triton's keys plus "triton_runner": one line, keys in a fixed order, so that equal records give equal bytes. */
+/* What lies under "triton_runner", also what a compiler says beyond Triton's own keys
+   (tr__compile_result.extra): "parameters"  [{"name": "x", "type": "*fp32", "divisibility": 16}, {"name":
+   "n", "type": "i32", "constant": 1},
+                    {"name": "d", "type": "tensordesc<fp16[64, 64]>", "flags": 1}, …]: what the caller passes,
+   in order, tuples flattened; types as in signature.h; "constant": folded, still passed and checked "hidden"
+   ["global_scratch", "profile_scratch"] "arch"        "sm_90" "kernel"      the entry's name "made_by"
+   {"ttir": "triton 3.4.0", "cubin": "ptxas 12.8.93", …} "options"     {"num_warps": 8, …} "registers",
+   "spills", "constant_bytes", "local_bytes"  integers Every key may be absent; one it does not know is kept
+   out. */
+tr_status tr__record_read_extra(tr__record *record, const json_t *extra, const char *where, tr_error **error);
+
+/* Triton's keys plus "triton_runner": one line of ASCII, keys sorted, so that equal records give equal bytes.
+ */
 tr_status tr__record_write(const tr__record *record, char **json, tr_error **error);
 
-/* metadata/embed.c: the record inside a stage's bytes: a trailing comment in text, a trailer behind an ELF image. */
+/* Changes of a record that nobody shares yet. tr__record_set_params takes the array over, also when it fails.
+ */
+tr_status tr__record_set_params(tr__record *record, tr__param *params, size_t count, tr_error **error);
+tr_status tr__record_join_descriptors(tr__record *record, const char *where, tr_error **error); /* done by
+                                each of the above: "tensordesc_meta" into the parameters it is about */
+bool tr__record_set_text(char **field, const char *text); /* false: out of memory */
+void tr__params_release(tr__param *params, size_t count);
+
+/* metadata/embed.c: the record inside a stage's bytes: a trailing comment in text, a trailer behind an ELF
+ * image. */
 tr_status tr__record_embed(const char *json, tr_stage stage, tr__buffer *bytes, tr_error **error);
-/* Where the record lies in `data`, if there is one: *stage_size is then the size of the stage alone. */
-tr_status tr__record_extract(const char *data, size_t size, tr_stage stage, size_t *stage_size, char **json,
-                             tr_error **error);
+
+/* Where the record lies in `data`: the stage alone is what remains without [begin, end). Without one, *json
+   is NULL and begin == end == size. Several, or one that was damaged: TR_E_PARSE. free() *json. */
+typedef struct tr__embedded {
+    size_t begin, end;
+    char *json;
+} tr__embedded;
+tr_status tr__record_extract(const char *data, size_t size, tr_stage stage, const char *where,
+                             tr__embedded *out, tr_error **error);
 
 #endif

@@ -9,6 +9,7 @@
 
 typedef struct tr__driver tr__driver;       /* driver/driver.h: libcuda.so.1 or the CPU device, its symbols, its device */
 typedef struct tr__modules tr__modules;     /* cache/modules.h: CUmodules by content hash and context */
+typedef struct tr__scratches tr__scratches; /* launch/scratch.h: scratch memory of kernels, per context and stream */
 typedef struct tr__artifacts tr__artifacts; /* cache/artifacts.h: compile results, in memory and on disk */
 typedef struct tr__tritons tr__tritons;     /* compilers/triton.h: Triton installations and their fork servers */
 typedef struct tr__native tr__native;       /* compilers/native.h: the helper process with LLVM and nvJitLink */
@@ -23,6 +24,7 @@ struct tr_runner {
     pthread_mutex_t lock; /* over the making of what follows; each is thread-safe in itself */
     tr__driver *driver;
     tr__modules *modules;
+    tr__scratches *scratches;
     tr__artifacts *artifacts;
     tr__tritons *tritons;
     tr__native *native;
@@ -35,6 +37,7 @@ bool tr__runner_sealed(const tr_runner *runner);
 /* Each makes its part on the first call; later calls give the same pointer. */
 tr_status tr__runner_driver(tr_runner *runner, tr__driver **out, tr_error **error);
 tr_status tr__runner_modules(tr_runner *runner, tr__modules **out, tr_error **error);
+tr_status tr__runner_scratches(tr_runner *runner, tr__scratches **out, tr_error **error);
 tr_status tr__runner_artifacts(tr_runner *runner, tr__artifacts **out, tr_error **error); /* *out NULL: no cache */
 tr_status tr__runner_tritons(tr_runner *runner, tr__tritons **out, tr_error **error);
 tr_status tr__runner_native(tr_runner *runner, tr__native **out, tr_error **error);

@@ -1,0 +1,42 @@
+/* Starts a program that the host cannot notice: no SIGCHLD, nothing for its wait() to find, no inherited
+   file, signal mask or disposition, its own session (so a terminal's signals pass it by), no core file, "/"
+   as the current folder. Safe in a process with threads: between the start and the exec only system calls are
+   made. */
+#ifndef TR_COMPILERS_SPAWN_H
+#define TR_COMPILERS_SPAWN_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { TR__SPAWN_FILES = 4 };
+
+typedef struct tr__spawn {
+    const char *const *argv;        /* argv[0] is the program's path; ends with NULL */
+    const char *const *environment; /* all of it, "NAME=value"; ends with NULL */
+    int files[TR__SPAWN_FILES];     /* what becomes its files 0 … 3; -1: /dev/null */
+} tr__spawn;
+
+/* TR_E_COMPILER_MISSING when there is no such program. */
+tr_status tr__spawn_start(const tr__spawn *what, pid_t *pid, tr_error **error);
+
+typedef enum tr__spawn_state { TR__SPAWN_RUNS, TR__SPAWN_STOPPED, TR__SPAWN_ENDED } tr__spawn_state;
+
+/* Never blocks. Once it says ENDED the process is reaped, `status` is as waitpid() gives it, and pid means
+   nothing any more. */
+tr__spawn_state tr__spawn_check(pid_t pid, int *status);
+
+/* Kills and reaps. */
+void tr__spawn_kill(pid_t pid, int *status);
+
+/* "by signal 6 (Aborted)", "with exit status 1" */
+void tr__spawn_describe(int status, char *text, size_t size);
+
+/* `more` ("NAME=value", ends with NULL; may be NULL), then, as far as it doesn't set them, a fixed locale and
+   the few variables of the host's environment that a compiler needs: HOME, PATH, TMPDIR, LD_LIBRARY_PATH.
+   NULL: no memory. */
+char **tr__spawn_environment(const char *const *more);
+void tr__spawn_environment_free(char **environment);
+
+#endif

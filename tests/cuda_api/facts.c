@@ -3,6 +3,9 @@
 #ifdef REAL_HEADER
 #define __CUDA_API_VERSION_INTERNAL /* every version of every function, under its symbol's name */
 #include REAL_HEADER
+#if REAL_VERSION < 12050
+typedef struct CUctxCreateParams CUctxCreateParams;
+#endif
 #else
 #include "driver/cuda_api.h"
 #endif

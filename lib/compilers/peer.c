@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static const int64_t millisecond = 1000000;
@@ -20,18 +19,16 @@ enum { STOPPED_MS = 500, FAREWELL_MS = 300, LOG_LIMIT = 1 << 26 };
 /* One life of the far end. Threads that talk to it share it; the last one out ends it. */
 typedef struct process {
     uint32_t references;
-    pid_t pid,
-        owner; /* the owner is the process that started it: a forked child of the host must leave it alone */
+    tr__spawned spawned;
+    pid_t owner; /* who started it: a forked child of the host must leave it alone */
     int control, log;
-    bool ended;  /* reaped: `status` is how */
     bool broken; /* talks nonsense or not at all: no time is lost on a farewell */
-    int status;
 } process;
 
 struct tr__peer {
     char *name, **argv, **environment;
     pid_t owner;
-    pthread_mutex_t lock; /* over `current` and over the reaping of any process */
+    pthread_mutex_t lock; /* over `current` and all references */
     process *current;
 };
 
@@ -71,9 +68,17 @@ tr_status tr__peer_create(const tr__peer_options *options, tr__peer **out, tr_er
 
 /* ---- lives ---- */
 
-static bool has_ended(process *process) {
-    if (!process->ended) process->ended = tr__spawn_check(process->pid, &process->status) == TR__SPAWN_ENDED;
-    return process->ended;
+static bool has_ended(const process *process) {
+    return tr__spawn_check(&process->spawned) == TR__SPAWN_ENDED;
+}
+
+static bool ends_within(const process *process, int64_t milliseconds) {
+    int64_t until = tr__clock_ns() + milliseconds * millisecond;
+    while (!has_ended(process)) {
+        if (tr__clock_ns() >= until) return false;
+        usleep(500);
+    }
+    return true;
 }
 
 /* The far end leaves by itself when its control socket closes, and takes its children with it; one that does
@@ -81,11 +86,11 @@ static bool has_ended(process *process) {
 static void end(process *process) {
     close(process->control);
     close(process->log);
-    if (process->owner == getpid()) {
-        int64_t until = tr__clock_ns() + (process->broken ? 0 : FAREWELL_MS) * millisecond;
-        while (!has_ended(process) && tr__clock_ns() < until) usleep(500);
-        if (!process->ended) tr__spawn_kill(process->pid, &process->status);
+    if (process->owner == getpid() && !ends_within(process, process->broken ? 0 : FAREWELL_MS)) {
+        tr__spawn_kill(&process->spawned);
+        ends_within(process, FAREWELL_MS);
     }
+    tr__spawn_forget(&process->spawned);
     free(process);
 }
 
@@ -121,7 +126,7 @@ static tr_status spawn(tr__peer *peer, process *made, tr_error **error) {
         tr__spawn what = {.argv = (const char *const *)peer->argv,
                           .environment = (const char *const *)environment,
                           .files = {-1, made->log, made->log, sockets[1]}};
-        status = tr__spawn_start(&what, &made->pid, error);
+        status = tr__spawn_start(&what, &made->spawned, error);
     }
     tr__spawn_environment_free(environment);
     close(sockets[1]);
@@ -192,7 +197,7 @@ void tr__peer_destroy(tr__peer *peer) {
 int32_t tr__peer_process(tr__peer *peer) {
     adopt(peer);
     pthread_mutex_lock(&peer->lock);
-    int32_t pid = peer->current && !has_ended(peer->current) ? peer->current->pid : 0;
+    int32_t pid = peer->current && !has_ended(peer->current) ? peer->current->spawned.pid : 0;
     pthread_mutex_unlock(&peer->lock);
     return pid;
 }
@@ -221,18 +226,10 @@ static tr_status ask_caller(call *call, tr_error **error) {
 /* A far end that is stopped would only be noticed at the time limit. */
 static tr_status tick(void *user, tr_error **error) {
     call *call = user;
-    process *process = call->process;
     tr_status status = ask_caller(call, error);
     if (status) return status;
-    pthread_mutex_lock(&call->peer->lock);
     int64_t now = tr__clock_ns();
-    bool stopped = false;
-    if (!process->ended) {
-        tr__spawn_state state = tr__spawn_check(process->pid, &process->status);
-        process->ended = state == TR__SPAWN_ENDED;
-        stopped = state == TR__SPAWN_STOPPED;
-    }
-    pthread_mutex_unlock(&call->peer->lock);
+    bool stopped = tr__spawn_check(&call->process->spawned) == TR__SPAWN_STOPPED;
     if (!stopped)
         call->stopped_since = 0;
     else if (!call->stopped_since)
@@ -365,34 +362,22 @@ static const char *last_line(char *text) {
     return newline ? newline + 1 : text;
 }
 
-/* The process as a whole is gone: how, and what it said last. */
-static tr_status explain_end(call *call, tr_error **error) {
-    char how[96], *said = read_log(call->process->log);
-    tr__spawn_describe(call->process->status, how, sizeof how);
-    bool never_began = !call->accepted && !WIFSIGNALED(call->process->status);
-    tr_status status =
-        tr__fail(error, never_began ? TR_E_COMPILER_MISSING : TR_E_COMPILER_CRASHED,
-                 "its process ended %s%s%s", how, said ? ": " : "", said ? last_line(said) : "");
+/* The process as a whole is gone. One that leaves its last words and never took up a request could not start:
+   that is an installation to mend. */
+static tr_status explain_end(const call *call, tr_error **error) {
+    char *said = read_log(call->process->log);
+    tr_status status = said && !call->accepted ? TR_E_COMPILER_MISSING : TR_E_COMPILER_CRASHED;
+    tr__fail(error, status, "its process ended%s%s", said ? ": " : " unexpectedly",
+             said ? last_line(said) : "");
     free(said);
     return status;
-}
-
-/* A broken connection is often the end of the whole process; that is known a moment later. */
-static bool process_ended(call *call) {
-    int64_t until = tr__clock_ns() + 20 * millisecond;
-    for (;;) {
-        pthread_mutex_lock(&call->peer->lock);
-        bool ended = has_ended(call->process);
-        pthread_mutex_unlock(&call->peer->lock);
-        if (ended || tr__clock_ns() > until) return ended;
-        usleep(500);
-    }
 }
 
 static tr_status judge(call *call, tr_status status, tr_error **error) {
     tr__peer *peer = call->peer;
     if (!call->finished) { /* nobody at the far end said so */
-        if (status == TR_E_COMPILER_CRASHED && process_ended(call)) status = explain_end(call, error);
+        if (status == TR_E_COMPILER_CRASHED && ends_within(call->process, 20))
+            status = explain_end(call, error);
         if (status == TR_E_COMPILER_CRASHED || status == TR_E_COMPILER_MISSING ||
             (status == TR_E_TIMEOUT && !call->accepted))
             retire(peer, call->process);

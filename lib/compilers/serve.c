@@ -11,10 +11,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHILDREN_MAX = 256, HOST_CHECK_MS = 1000 };
+enum { CHILDREN_MAX = 256, OTHERS = 3 };
 
 typedef struct child {
     pid_t pid;
@@ -22,14 +24,16 @@ typedef struct child {
 } child;
 
 typedef struct server {
-    int control, signals;
-    pid_t host, self;
+    int control, signals, host; /* the host is a pidfd; -1: the kernel has none */
+    pid_t self;
     child children[CHILDREN_MAX];
     size_t count;
 } server;
 
+/* What was printed must be in the log before the host hears of the end. */
 static void send_frame(int connection, json_t *header, const void *data, size_t size) {
     tr__wait wait = {0};
+    fflush(NULL);
     if (!header || tr__frame_write(connection, header, data, size, &wait, NULL)) _exit(1);
     json_decref(header);
 }
@@ -78,7 +82,6 @@ static _Noreturn void run_request(const server *server, int connection, int log,
     struct rlimit limit = {(rlim_t)seconds + 5, (rlim_t)seconds + 6}; /* should nobody be left to stop it */
     setrlimit(RLIMIT_CPU, &limit);
     handle(connection, &request);
-    fflush(NULL);
     _exit(0);
 }
 
@@ -130,29 +133,38 @@ static _Noreturn void leave(const server *server) {
 }
 
 static void serve_once(server *server, tr__serve_handler *handle) {
-    struct pollfd polled[CHILDREN_MAX + 2];
+    struct pollfd polled[CHILDREN_MAX + OTHERS];
     size_t count = server->count;
     for (size_t i = 0; i < count; i++)
         polled[i] = (struct pollfd){server->children[i].connection, POLLRDHUP, 0};
-    polled[count] = (struct pollfd){server->signals, POLLIN, 0};
-    polled[count + 1] = (struct pollfd){server->control, POLLIN, 0};
-    int ready = poll(polled, count + 2, HOST_CHECK_MS);
-    if (getppid() != server->host) leave(server);
-    if (ready <= 0) return;
+    struct pollfd *others = &polled[count];
+    others[0] = (struct pollfd){server->signals, POLLIN, 0};
+    others[1] = (struct pollfd){server->control, POLLIN, 0};
+    others[2] = (struct pollfd){server->host, POLLIN, 0};
+    if (poll(polled, count + OTHERS, -1) < 0) return;
+    if (others[2].revents) leave(server);
     for (size_t i = 0; i < count; i++) /* the host gave the request up */
         if (polled[i].revents) kill_child(&server->children[i]);
     struct signalfd_siginfo info;
-    if (polled[count].revents && read(server->signals, &info, sizeof info) > 0) reap(server);
-    if (polled[count + 1].revents) {
+    if (others[0].revents && read(server->signals, &info, sizeof info) > 0) reap(server);
+    if (others[1].revents) {
         int files[2];
         if (!tr__files_receive(server->control, files, 2)) leave(server);
         accept_request(server, files[0], files[1], handle);
     }
 }
 
+/* The host made the control socket. When it ends the socket closes, unless a forked child of it lives on. */
+static int open_host(int control) {
+    struct ucred host;
+    socklen_t size = sizeof host;
+    if (getsockopt(control, SOL_SOCKET, SO_PEERCRED, &host, &size)) return -1;
+    return (int)syscall(SYS_pidfd_open, host.pid, 0);
+}
+
 int tr__serve(int control, tr__serve_handler *handle) {
     static server server;
-    server = (struct server){.control = control, .host = getppid(), .self = getpid()};
+    server = (struct server){.control = control, .host = open_host(control), .self = getpid()};
     sigset_t mask;
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);

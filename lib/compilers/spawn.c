@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -20,7 +21,10 @@ typedef struct child {
     const tr__spawn *what;
     int files[TR__SPAWN_FILES];
     unsigned long mask; /* of the signals, as the kernel has it: all of 1 … 64 */
-    int error;          /* written by the child: errno of the exec that failed */
+    char *stacks;
+    pid_t pid; /* of the program */
+    int pidfd;
+    int error; /* errno of what failed first */
 } child;
 
 /* The kernel's own struct sigaction; all zero is SIG_DFL. The C library's keeps two signals to itself. */
@@ -59,54 +63,82 @@ static int run_child(void *argument) {
     return 0;
 }
 
-static tr_status clone_child(child *self, pid_t *pid, tr_error **error) {
-    char *stack =
-        mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED) return tr__fail_out_of_memory(error);
+/* Starts the program and ends at once, so that the program has no parent here. It shares the host's table of
+   files, where the pidfd goes. */
+static int run_parent(void *argument) {
+    child *self = argument;
+    self->pid =
+        clone(run_child, self->stacks + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD, self, &self->pidfd);
+    if (self->pid < 0) self->error = errno;
+    syscall(SYS_exit_group, 0);
+    return 0;
+}
+
+static tr_status clone_child(child *self, tr_error **error) {
+    self->stacks =
+        mmap(NULL, 2 * STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (self->stacks == MAP_FAILED) return tr__fail_out_of_memory(error);
     unsigned long before;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &self->mask, &before, sizeof before);
     /* No exit signal: the host's SIGCHLD handler and wait() never hear of it. */
-    *pid = clone(run_child, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, self);
-    int number = errno;
+    pid_t parent =
+        clone(run_parent, self->stacks + 2 * STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_FILES, self);
+    if (parent < 0) self->error = errno;
+    while (parent > 0 && waitpid(parent, NULL, __WCLONE) < 0 && errno == EINTR) {
+    }
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
-    munmap(stack, STACK_SIZE);
-    const char *program = self->what->argv[0];
-    if (*pid < 0) return tr__fail(error, TR_E_IO, "cannot start %s: %s", program, strerror(number));
+    munmap(self->stacks, 2 * STACK_SIZE);
     if (!self->error) return TR_OK;
-    int status;
-    tr__spawn_kill(*pid, &status);
-    return tr__fail(error, TR_E_COMPILER_MISSING, "cannot run %s: %s", program, strerror(self->error));
+    if (self->pidfd >= 0) close(self->pidfd);
+    return tr__fail(error, TR_E_COMPILER_MISSING, "cannot run %s: %s", self->what->argv[0],
+                    strerror(self->error));
 }
 
-tr_status tr__spawn_start(const tr__spawn *what, pid_t *pid, tr_error **error) {
+tr_status tr__spawn_start(const tr__spawn *what, tr__spawned *out, tr_error **error) {
     int null_file = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_file < 0) return tr__fail(error, TR_E_IO, "cannot open /dev/null: %s", strerror(errno));
-    child self = {.what = what, .mask = ~0ul};
+    child self = {.what = what, .mask = ~0ul, .pidfd = -1};
     for (int i = 0; i < TR__SPAWN_FILES; i++) self.files[i] = what->files[i] < 0 ? null_file : what->files[i];
-    tr_status status = clone_child(&self, pid, error);
+    tr_status status = clone_child(&self, error);
     close(null_file);
+    *out = (tr__spawned){self.pid, self.pidfd};
     return status;
 }
 
-tr__spawn_state tr__spawn_check(pid_t pid, int *status) {
-    pid_t found = waitpid(pid, status, WNOHANG | __WALL);
-    if (found == pid) return TR__SPAWN_ENDED;
-    if (found < 0) { /* someone else reaped it */
-        *status = 0;
-        return TR__SPAWN_ENDED;
-    }
-    /* A stop is looked at and left in place: several threads may ask. */
-    siginfo_t info = {0};
-    if (!waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG | WNOWAIT | __WALL) && info.si_pid == pid)
-        return TR__SPAWN_STOPPED;
-    return TR__SPAWN_RUNS;
+/* The state as /proc tells it, '?' where there is none: "pid (name) S …", and the name may hold anything. */
+static char process_state(pid_t pid) {
+    char path[32], text[128];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return '?';
+    ssize_t got = read(file, text, sizeof text - 1);
+    close(file);
+    text[got > 0 ? got : 0] = '\0';
+    const char *name_end = strrchr(text, ')');
+    return name_end && name_end[1] ? name_end[2] : '?';
 }
 
-void tr__spawn_kill(pid_t pid, int *status) {
-    *status = 0;
-    kill(pid, SIGKILL);
-    while (waitpid(pid, status, __WALL) < 0 && errno == EINTR) {
-    }
+tr__spawn_state tr__spawn_check(const tr__spawned *spawned) {
+    struct pollfd polled = {spawned->pidfd, POLLIN, 0};
+    if (spawned->pidfd >= 0 && poll(&polled, 1, 0) > 0) return TR__SPAWN_ENDED;
+    if (kill(spawned->pid, 0)) return TR__SPAWN_ENDED;
+    char state = process_state(spawned->pid);
+    if (state == 'Z' || state == 'X') return TR__SPAWN_ENDED;
+    return state == 'T' ? TR__SPAWN_STOPPED : TR__SPAWN_RUNS;
+}
+
+void tr__spawn_kill(const tr__spawned *spawned) {
+    if (spawned->pidfd < 0)
+        kill(spawned->pid, SIGKILL);
+    else
+        syscall(SYS_pidfd_send_signal, spawned->pidfd, SIGKILL, NULL, 0);
+}
+
+void tr__spawn_forget(tr__spawned *spawned) {
+    /* A host that adopts orphans is its parent by now. */
+    if (spawned->pid > 0) waitpid(spawned->pid, NULL, WNOHANG | __WALL);
+    if (spawned->pidfd >= 0) close(spawned->pidfd);
+    *spawned = (tr__spawned){0, -1};
 }
 
 void tr__spawn_describe(int status, char *text, size_t size) {

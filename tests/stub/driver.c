@@ -1,0 +1,389 @@
+/* The functions with something to answer. */
+#include "state.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- driver and devices ---- */
+CUresult cuDriverGetVersion(int *version) {
+    ENTER(cuDriverGetVersion);
+    *version = stub.driver_version;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGetErrorName(CUresult error, const char **out) {
+    ENTER(cuGetErrorName);
+    switch (error) {
+#define CUDA_ERROR(name, number, text)                                                                       \
+    case name:                                                                                               \
+        *out = #name;                                                                                        \
+        return CUDA_SUCCESS;
+#include "driver/cuda_errors.inc"
+#undef CUDA_ERROR
+    }
+    *out = NULL;
+    return CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuGetErrorString(CUresult error, const char **out) {
+    ENTER(cuGetErrorString);
+    switch (error) {
+#define CUDA_ERROR(name, number, text)                                                                       \
+    case name:                                                                                               \
+        *out = text;                                                                                         \
+        return CUDA_SUCCESS;
+#include "driver/cuda_errors.inc"
+#undef CUDA_ERROR
+    }
+    *out = NULL;
+    return CUDA_ERROR_INVALID_VALUE;
+}
+
+static void *find_symbol(const char *name, int version) {
+    const stub_symbol *best = NULL;
+    for (int i = 0; i < ID_COUNT; i++) {
+        const stub_symbol *symbol = &stub_symbols[i];
+        if (!strcmp(symbol->name, name) && symbol->since <= version && (!best || symbol->since > best->since))
+            best = symbol;
+    }
+    if (!best || (stub.hidden && !strcmp(name, stub.hidden))) return NULL;
+    void *out;
+    memcpy(&out, &best->function, sizeof out);
+    return out;
+}
+
+CUresult cuGetProcAddress_v2(const char *name, void **out, int version, cuuint64_t flags,
+                             CUdriverProcAddressQueryResult *status) {
+    ENTER(cuGetProcAddress_v2);
+    *out = find_symbol(name, version);
+    if (status) *status = *out ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+    return *out || status ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}
+
+CUresult cuGetProcAddress(const char *name, void **out, int version, cuuint64_t flags) {
+    ENTER(cuGetProcAddress);
+    *out = find_symbol(name, version);
+    return *out ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}
+
+CUresult cuDeviceGetCount(int *count) {
+    ENTER(cuDeviceGetCount);
+    *count = stub.device_count;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGet(CUdevice *device, int ordinal) {
+    ENTER(cuDeviceGet);
+    if (ordinal < 0 || ordinal >= stub.device_count) return CUDA_ERROR_INVALID_DEVICE;
+    *device = ordinal;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetName(char *name, int size, CUdevice device) {
+    ENTER(cuDeviceGetName);
+    snprintf(name, (size_t)size, "no-op device %d", device);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice device) {
+    ENTER(cuDeviceGetUuid_v2);
+    memset(uuid, 0x5a, sizeof *uuid);
+    uuid->bytes[15] = (char)device;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceTotalMem_v2(size_t *size, CUdevice device) {
+    ENTER(cuDeviceTotalMem_v2);
+    *size = (size_t)64 << 30;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device) {
+    ENTER(cuDeviceGetAttribute);
+    if ((unsigned)attribute >= sizeof stub.attributes / sizeof stub.attributes[0])
+        return CUDA_ERROR_INVALID_VALUE;
+    *value = stub.attributes[attribute];
+    return CUDA_SUCCESS;
+}
+
+/* ---- contexts ---- */
+typedef struct CUctx_st {
+    int device;
+    unsigned long long id;
+    atomic_int retained;
+} CUctx_st;
+
+static CUctx_st primary[8];
+static atomic_ullong context_ids = 1;
+static pthread_mutex_t primary_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local CUcontext current[32];
+static _Thread_local int depth;
+
+CUcontext stub_current_context(void) {
+    return depth ? current[depth - 1] : NULL;
+}
+
+CUresult cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device) {
+    ENTER(cuDevicePrimaryCtxRetain);
+    if (device < 0 || device >= 8) return CUDA_ERROR_INVALID_DEVICE;
+    pthread_mutex_lock(&primary_lock);
+    *out = &primary[device];
+    if (primary[device].retained++ == 0) {
+        primary[device].device = device;
+        primary[device].id = context_ids++;
+    }
+    pthread_mutex_unlock(&primary_lock);
+    stub_count(STUB_PRIMARY, 1);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+    ENTER(cuDevicePrimaryCtxRelease_v2);
+    pthread_mutex_lock(&primary_lock);
+    bool held = primary[device].retained > 0;
+    primary[device].retained -= held;
+    pthread_mutex_unlock(&primary_lock);
+    stub_count(STUB_PRIMARY, -held);
+    return held ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+}
+
+CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned int *flags, int *active) {
+    ENTER(cuDevicePrimaryCtxGetState);
+    *flags = 0;
+    *active = primary[device].retained > 0;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device) {
+    ENTER(cuCtxCreate_v2);
+    CUcontext context = calloc(1, sizeof *context);
+    if (!context) return CUDA_ERROR_OUT_OF_MEMORY;
+    context->device = device;
+    context->id = context_ids++;
+    stub_count(STUB_CONTEXT, 1);
+    current[depth++] = *out = context;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxDestroy_v2(CUcontext context) {
+    ENTER(cuCtxDestroy_v2);
+    if (depth && current[depth - 1] == context) depth--;
+    stub_count(STUB_CONTEXT, -1);
+    free(context);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxPushCurrent_v2(CUcontext context) {
+    ENTER(cuCtxPushCurrent_v2);
+    if (depth == 32) return CUDA_ERROR_INVALID_VALUE;
+    current[depth++] = context;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxPopCurrent_v2(CUcontext *out) {
+    ENTER(cuCtxPopCurrent_v2);
+    if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
+    depth--;
+    if (out) *out = current[depth];
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSetCurrent(CUcontext context) {
+    ENTER(cuCtxSetCurrent);
+    depth -= depth > 0;
+    if (context) current[depth++] = context;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetCurrent(CUcontext *out) {
+    ENTER(cuCtxGetCurrent);
+    *out = stub_current_context();
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetDevice(CUdevice *device) {
+    ENTER(cuCtxGetDevice);
+    if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
+    *device = current[depth - 1]->device;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetId(CUcontext context, unsigned long long *id) {
+    ENTER(cuCtxGetId);
+    context = context ? context : stub_current_context();
+    if (!context) return CUDA_ERROR_INVALID_CONTEXT;
+    *id = context->id;
+    return CUDA_SUCCESS;
+}
+
+/* ---- modules ---- */
+typedef struct CUmod_st {
+    pthread_mutex_t lock;
+    CUfunction functions;
+    size_t size;
+    char image[];
+} CUmod_st;
+
+static CUresult load(CUmodule *module, const void *image) {
+    size_t size = stub_image_size(image);
+    CUmodule made = calloc(1, sizeof *made + size + 1);
+    if (!made) return CUDA_ERROR_OUT_OF_MEMORY;
+    pthread_mutex_init(&made->lock, NULL);
+    made->size = size;
+    memcpy(made->image, image, size);
+    stub_count(STUB_MODULE, 1);
+    *module = made;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuModuleLoadData(CUmodule *module, const void *image) {
+    ENTER(cuModuleLoadData);
+    return load(module, image);
+}
+
+CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int option_count,
+                            CUjit_option *options, void **option_values) {
+    ENTER(cuModuleLoadDataEx);
+    return load(module, image);
+}
+
+CUresult cuModuleUnload(CUmodule module) {
+    ENTER(cuModuleUnload);
+    for (CUfunction next, function = module->functions; function; function = next) {
+        next = function->next;
+        free(function);
+    }
+    pthread_mutex_destroy(&module->lock);
+    free(module);
+    stub_count(STUB_MODULE, -1);
+    return CUDA_SUCCESS;
+}
+
+static CUfunction make_function(CUmodule module, const char *name) {
+    CUfunction function = calloc(1, sizeof *function);
+    if (!function) return NULL;
+    if (!stub_image_find(module->image, module->size, name, function->parameters, 512,
+                         &function->parameter_count)) {
+        free(function);
+        return NULL;
+    }
+    snprintf(function->name, sizeof function->name, "%s", name);
+    function->module = module;
+    memcpy(function->attributes, stub.function_attributes, sizeof function->attributes);
+    if (stub.parameters_given) {
+        memcpy(function->parameters, stub.parameters, sizeof function->parameters);
+        function->parameter_count = stub.parameter_count;
+    }
+    return function;
+}
+
+CUresult cuModuleGetFunction(CUfunction *out, CUmodule module, const char *name) {
+    ENTER(cuModuleGetFunction);
+    pthread_mutex_lock(&module->lock);
+    CUfunction function = module->functions;
+    while (function && strcmp(function->name, name)) function = function->next;
+    if (!function && (function = make_function(module, name))) {
+        function->next = module->functions;
+        module->functions = function;
+    }
+    pthread_mutex_unlock(&module->lock);
+    *out = function;
+    return function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}
+
+CUresult cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *size, CUmodule module, const char *name) {
+    ENTER(cuModuleGetGlobal_v2);
+    return CUDA_ERROR_NOT_FOUND;
+}
+
+CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction function) {
+    ENTER(cuFuncGetAttribute);
+    if ((unsigned)attribute >= 16) return CUDA_ERROR_INVALID_VALUE;
+    *value = function->attributes[attribute];
+    return CUDA_SUCCESS;
+}
+
+CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
+    ENTER(cuFuncSetAttribute);
+    if ((unsigned)attribute >= 16) return CUDA_ERROR_INVALID_VALUE;
+    function->attributes[attribute] = value;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuFuncGetName(const char **name, CUfunction function) {
+    ENTER(cuFuncGetName);
+    *name = function->name;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuFuncGetModule(CUmodule *module, CUfunction function) {
+    ENTER(cuFuncGetModule);
+    *module = function->module;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuFuncGetParamInfo(CUfunction function, size_t index, size_t *offset, size_t *size) {
+    ENTER(cuFuncGetParamInfo);
+    if (index >= function->parameter_count) return CUDA_ERROR_INVALID_VALUE;
+    *offset = function->parameters[index].offset;
+    if (size) *size = function->parameters[index].size;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction function, int block_size,
+                                                     size_t dynamic_shared) {
+    ENTER(cuOccupancyMaxActiveBlocksPerMultiprocessor);
+    *blocks = block_size > 0 ? 2048 / block_size : 0;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuOccupancyMaxActiveClusters(int *clusters, CUfunction function, const CUlaunchConfig *config) {
+    ENTER(cuOccupancyMaxActiveClusters);
+    *clusters = 16;
+    return CUDA_SUCCESS;
+}
+
+/* ---- launch ---- */
+CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **params, void **extra) {
+    ENTER(cuLaunchKernelEx);
+    if (__builtin_expect(stub.recording, 0)) stub_keep_launch(config, function, params, extra);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z,
+                        unsigned int block_x, unsigned int block_y, unsigned int block_z, unsigned int shared,
+                        CUstream stream, void **params, void **extra) {
+    ENTER(cuLaunchKernel);
+    if (__builtin_expect(stub.recording, 0)) {
+        CUlaunchConfig config = {grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, NULL, 0};
+        stub_keep_launch(&config, function, params, extra);
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult cuLaunchHostFunc(CUstream stream, CUhostFn fn, void *user) {
+    ENTER(cuLaunchHostFunc);
+    fn(user);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t rank, void *address,
+                                const cuuint64_t *shape, const cuuint64_t *strides, const cuuint32_t *box,
+                                const cuuint32_t *element_strides, CUtensorMapInterleave interleave,
+                                CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2_promotion,
+                                CUtensorMapFloatOOBfill fill) {
+    ENTER(cuTensorMapEncodeTiled);
+    /* A readable encoding of our own: what was asked for, one word each. */
+    memset(map, 0, sizeof *map);
+    map->opaque[0] = (cuuint64_t)(uintptr_t)address;
+    map->opaque[1] = (cuuint64_t)type | (cuuint64_t)rank << 8 | (cuuint64_t)swizzle << 16 |
+                     (cuuint64_t)interleave << 24 | (cuuint64_t)l2_promotion << 32 | (cuuint64_t)fill << 40;
+    for (cuuint32_t i = 0; i < rank && i < 5; i++) {
+        map->opaque[2 + i] = shape[i];
+        map->opaque[7 + i] = box[i] | (cuuint64_t)element_strides[i] << 32;
+        if (i < 4 && i + 1 < rank) map->opaque[12 + i] = strides[i];
+    }
+    return CUDA_SUCCESS;
+}

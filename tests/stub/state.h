@@ -1,0 +1,82 @@
+/* Inside of the stub: its counters and the few instructions at the head of every call. */
+#ifndef STUB_STATE_H
+#define STUB_STATE_H
+
+#include "stub.h"
+
+#include <stdatomic.h>
+
+/* Everything declared here is exported: this is a library of exports. */
+#pragma GCC visibility push(default)
+#define CUDA_FUNCTION(name, symbol, since, params) CUresult symbol params;
+#include "driver/cuda_symbols.inc"
+#pragma GCC visibility pop
+
+enum {
+#define CUDA_FUNCTION(name, symbol, since, params) ID_##symbol,
+#include "driver/cuda_symbols.inc"
+    ID_COUNT
+};
+
+typedef struct stub_symbol {
+    const char *name, *symbol;
+    int since;
+    void (*function)(void);
+} stub_symbol;
+extern const stub_symbol stub_symbols[ID_COUNT];
+
+typedef struct stub_state {
+    atomic_ulong calls[ID_COUNT];
+    atomic_bool watched; /* recording, or something is to fail: take the slow way */
+    atomic_bool recording;
+    atomic_long alive[STUB_KINDS];
+    int device_count, driver_version;
+    int attributes[160];
+    int function_attributes[16];
+    stub_parameter parameters[512];
+    size_t parameter_count;
+    bool parameters_given;
+    const char *hidden;
+} stub_state;
+extern stub_state stub;
+
+CUresult stub_watch(int id);
+
+static inline CUresult stub_enter(int id) {
+    atomic_fetch_add_explicit(&stub.calls[id], 1, memory_order_relaxed);
+    if (__builtin_expect(atomic_load_explicit(&stub.watched, memory_order_relaxed), 0)) return stub_watch(id);
+    return CUDA_SUCCESS;
+}
+#define ENTER(symbol)                                                                                        \
+    do {                                                                                                     \
+        CUresult entered = stub_enter(ID_##symbol);                                                          \
+        if (__builtin_expect(entered, 0)) return entered;                                                    \
+    } while (0)
+
+static inline void stub_count(stub_kind kind, long by) {
+    atomic_fetch_add_explicit(&stub.alive[kind], by, memory_order_relaxed);
+}
+
+/* A function of an image. */
+typedef struct CUfunc_st {
+    struct CUfunc_st *next;
+    struct CUmod_st *module;
+    char name[256];
+    int attributes[16];
+    stub_parameter parameters[512];
+    size_t parameter_count;
+} CUfunc_st;
+
+/* Reads the parameters of kernel `name` from PTX text or a cubin; false if it has no such kernel. An image
+   that is neither has every kernel, without parameters. */
+bool stub_image_find(const void *image, size_t size, const char *name, stub_parameter *parameters,
+                     size_t room, size_t *count);
+/* The size of an image: to the end of the text, or what the ELF header tells. */
+size_t stub_image_size(const void *image);
+
+CUcontext stub_current_context(void);
+
+/* While recording: keeps the launch for stub_last_launch. */
+void stub_keep_launch(const CUlaunchConfig *config, CUfunction function, void **params, void **extra);
+
+#endif

@@ -160,40 +160,41 @@ static void read_limits(tr__reading *reading, const function *kernel, limits *ou
 }
 
 /* One argument: its type first, then attributes: `ptr byval([128 x i8]) align 64 "nvvm.grid_constant" %0`. */
-static tr_status read_argument(tr__scan *scan, tr__slots *slots, tr_error **error) {
-    tr__slot slot = {.divisibility = 1, .at = scan->token.text};
+static tr_status read_argument(tr__scan *scan, tr__operands *operands, tr_error **error) {
+    tr__operand operand = {.divisibility = 1, .at = scan->token.text};
     uint32_t depth = scan->depth;
     bool pointer = tr__scan_is(scan, "ptr");
     if (pointer)
-        slot.type = TR_TYPE_PTR;
+        operand.type = TR_TYPE_PTR;
     else if (scan->token.kind == TR__TOKEN_WORD)
-        slot.type = tr__ir_scalar(scan->token.text, scan->token.length);
-    if (!slot.type) return tr__scan_fail(scan, TR_E_PARSE, "no type that a kernel's argument can have");
+        operand.type = tr__ir_scalar(scan->token.text, scan->token.length);
+    if (!operand.type) return tr__scan_fail(scan, TR_E_PARSE, "no type that a kernel's argument can have");
     tr__scan_next(scan);
     while (scan->token.kind && scan->depth >= depth && !(scan->depth == depth && tr__scan_is(scan, ","))) {
-        if (tr__scan_is(scan, "byval")) slot.type = TR_TYPE_TENSOR_MAP;
+        if (tr__scan_is(scan, "byval")) operand.type = TR_TYPE_TENSOR_MAP;
         tr__scan_next(scan);
     }
-    slot.size = tr__type_size(slot.type);
+    operand.size = tr__type_size(operand.type);
     if (scan->status) return scan->status;
-    if (slots->count == TR__SLOTS_MAX) return tr__scan_fail(scan, TR_E_PARSE, "more than 4096 parameters");
-    return tr__slots_add(slots, &slot, error);
+    if (operands->count == TR__OPERANDS_MAX)
+        return tr__scan_fail(scan, TR_E_PARSE, "more than 4096 parameters");
+    return tr__operands_add(operands, &operand, error);
 }
 
 static tr_status read_signature(tr__reading *reading, const function *kernel, tr_error **error) {
     tr__scan scan;
-    tr__slots slots = {0};
+    tr__operands operands = {0};
     tr__scan_start(&scan, &llvm, reading->data, reading->size, reading->name, error);
     scan.at = kernel->at;
     tr__scan_next(&scan);
     tr__scan_next(&scan);
     tr_status status = scan.status;
     while (!status && scan.depth) {
-        status = read_argument(&scan, &slots, error);
+        status = read_argument(&scan, &operands, error);
         if (!status) tr__scan_take(&scan, ",");
     }
-    if (!status) status = tr__reading_params(reading, &slots, true, false, error);
-    tr__slots_release(&slots);
+    if (!status) status = tr__reading_params(reading, &operands, true, false, error);
+    tr__operands_release(&operands);
     return status;
 }
 

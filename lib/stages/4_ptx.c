@@ -60,31 +60,31 @@ static const struct {
              {".b32", 0, 4},           {".f32", TR_TYPE_F32, 4}, {".u64", 0, 8},
              {".s64", TR_TYPE_I64, 8}, {".b64", 0, 8},           {".f64", TR_TYPE_F64, 8}};
 
-static bool read_type(const tr__scan *scan, tr__slot *slot) {
+static bool read_type(const tr__scan *scan, tr__operand *operand) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (!tr__scan_is(scan, types[i].name)) continue;
-        slot->type = types[i].type;
-        slot->size = types[i].size;
+        operand->type = types[i].type;
+        operand->size = types[i].size;
         return true;
     }
     return false;
 }
 
 /* ".param .u64 .ptr .global .align 1 k_param_0", ".param .align 64 .b8 k_param_1[128]" */
-static tr_status read_param(tr__scan *scan, tr__slots *slots, tr_error **error) {
-    tr__slot slot = {.divisibility = 1, .at = scan->token.text};
+static tr_status read_param(tr__scan *scan, tr__operands *operands, tr_error **error) {
+    tr__operand operand = {.divisibility = 1, .at = scan->token.text};
     uint32_t align = 1, count = 1;
     tr_status status = tr__scan_expect(scan, ".param");
     for (; !status && tr__scan_starts(scan, "."); tr__scan_next(scan)) {
         if (tr__scan_is(scan, ".ptr"))
-            slot.type = TR_TYPE_PTR;
+            operand.type = TR_TYPE_PTR;
         else if (!tr__scan_is(scan, ".align"))
-            read_type(scan, &slot);
+            read_type(scan, &operand);
         else if (tr__scan_next(scan) && !tr__scan_number(scan, &align))
             return tr__scan_fail(scan, TR_E_PARSE, "expected a number behind .align");
     }
     if (status || scan->status) return status ? status : scan->status;
-    if (!slot.size || scan->token.kind != TR__TOKEN_WORD)
+    if (!operand.size || scan->token.kind != TR__TOKEN_WORD)
         return tr__scan_fail(scan, TR_E_PARSE, "expected a parameter's type and name");
     tr__scan_next(scan);
     if (tr__scan_take(scan, "[")) {
@@ -92,11 +92,12 @@ static tr_status read_param(tr__scan *scan, tr__slots *slots, tr_error **error) 
             return tr__scan_fail(scan, TR_E_PARSE, "expected a parameter's size, at most 32764 bytes");
         tr__scan_next(scan);
         if ((status = tr__scan_expect(scan, "]"))) return status;
-        slot.size *= count;
-        slot.type = slot.size == 128 ? TR_TYPE_TENSOR_MAP : 0;
+        operand.size *= count;
+        operand.type = operand.size == 128 ? TR_TYPE_TENSOR_MAP : 0;
     }
-    if (slots->count == TR__SLOTS_MAX) return tr__scan_fail(scan, TR_E_PARSE, "more than 4096 parameters");
-    return tr__slots_add(slots, &slot, error);
+    if (operands->count == TR__OPERANDS_MAX)
+        return tr__scan_fail(scan, TR_E_PARSE, "more than 4096 parameters");
+    return tr__operands_add(operands, &operand, error);
 }
 
 /* "128, 1, 1" behind a directive; the product. */
@@ -159,21 +160,21 @@ static tr_status read_directives(tr__reading *reading, tr__scan *scan, tr_error 
 
 static tr_status read_entry(tr__reading *reading, const char *at, tr_error **error) {
     tr__scan scan;
-    tr__slots slots = {0};
+    tr__operands operands = {0};
     tr__scan_start(&scan, &ptx, reading->data, reading->size, reading->name, error);
     scan.at = at;
     tr__scan_next(&scan);
     tr_status status = scan.status;
     if (tr__scan_take(&scan, "(")) {
         while (!status && scan.depth) {
-            status = read_param(&scan, &slots, error);
+            status = read_param(&scan, &operands, error);
             if (!status && scan.depth && !tr__scan_take(&scan, ",")) status = tr__scan_expect(&scan, ")");
         }
         tr__scan_next(&scan);
     }
-    if (!status) status = tr__reading_params(reading, &slots, true, false, error);
+    if (!status) status = tr__reading_params(reading, &operands, true, false, error);
     if (!status) status = read_directives(reading, &scan, error);
-    tr__slots_release(&slots);
+    tr__operands_release(&operands);
     return status;
 }
 

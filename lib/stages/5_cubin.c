@@ -90,24 +90,24 @@ static tr_status fail_info(tr__reading *reading, const char *what, tr_error **er
 }
 
 /* Parameters come in any order, each with its ordinal. */
-static tr_status read_slots(tr__reading *reading, const tr__elf_section *info, tr__slots *slots,
-                            tr_error **error) {
+static tr_status read_operands(tr__reading *reading, const tr__elf_section *info, tr__operands *operands,
+                               tr_error **error) {
     attribute a;
     size_t count = 0;
     for (size_t offset = 0; next_attribute(info, &offset, &a);) count += a.number == ATTRIBUTE_PARAM;
-    if (count > TR__SLOTS_MAX) return fail_info(reading, "more than 4096 parameters", error);
+    if (count > TR__OPERANDS_MAX) return fail_info(reading, "more than 4096 parameters", error);
     for (size_t i = 0; i < count; i++) {
-        tr_status status = tr__slots_add(slots, &(tr__slot){.divisibility = 1}, error);
+        tr_status status = tr__operands_add(operands, &(tr__operand){.divisibility = 1}, error);
         if (status) return status;
     }
     for (size_t offset = 0; next_attribute(info, &offset, &a);) {
         if (a.number != ATTRIBUTE_PARAM) continue;
         uint32_t ordinal = a.size == 12 ? tr__elf_u16(a.data + 4) : UINT32_MAX;
-        if (ordinal >= count || slots->items[ordinal].size)
+        if (ordinal >= count || operands->items[ordinal].size)
             return fail_info(reading, "a parameter is out of order", error);
-        slots->items[ordinal].size = tr__elf_u32(a.data + 8) >> 18;
-        if (slots->items[ordinal].size == 128) slots->items[ordinal].type = TR_TYPE_TENSOR_MAP;
-        if (!slots->items[ordinal].size) return fail_info(reading, "a parameter of no size", error);
+        operands->items[ordinal].size = tr__elf_u32(a.data + 8) >> 18;
+        if (operands->items[ordinal].size == 128) operands->items[ordinal].type = TR_TYPE_TENSOR_MAP;
+        if (!operands->items[ordinal].size) return fail_info(reading, "a parameter of no size", error);
     }
     return TR_OK;
 }
@@ -137,18 +137,18 @@ static tr_status read_limits(tr__reading *reading, const tr__elf_section *info, 
 /* Without a record only sizes are known, and those are not enough to call it; they stay unknown then. */
 static tr_status read_info(tr__reading *reading, const tr__elf *elf, tr_error **error) {
     tr__elf_section info;
-    tr__slots slots = {0};
+    tr__operands operands = {0};
     char name[4200];
     size_t length = strlen(reading->record->kernel);
     if (length > 4096) return TR_E_PARSE;
     memcpy(name, ".nv.info.", 9);
     memcpy(name + 9, reading->record->kernel, length + 1);
     if (!find_section(elf, name, &info)) return fail_info(reading, "there is no such section", error);
-    tr_status status = read_slots(reading, &info, &slots, error);
+    tr_status status = read_operands(reading, &info, &operands, error);
     if (!status && reading->record->params_known)
-        status = tr__reading_params(reading, &slots, true, false, error);
+        status = tr__reading_params(reading, &operands, true, false, error);
     if (!status) status = read_limits(reading, &info, error);
-    tr__slots_release(&slots);
+    tr__operands_release(&operands);
     return status;
 }
 

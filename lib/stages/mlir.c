@@ -120,60 +120,60 @@ static size_t word_length(const char *at, const char *end) {
 }
 
 /* "64x32xf16" */
-static bool read_shape(const char *at, const char *end, tr__slot *slot) {
+static bool read_shape(const char *at, const char *end, tr__operand *operand) {
     while (at < end && *at >= '0' && *at <= '9') {
         int64_t extent = 0;
         while (at < end && *at >= '0' && *at <= '9' && extent <= INT32_MAX)
             extent = extent * 10 + (*at++ - '0');
-        if (slot->rank == 5 || extent < 1 || extent > INT32_MAX || at == end || *at++ != 'x') return false;
-        slot->block[slot->rank++] = extent;
+        if (operand->rank == 5 || extent < 1 || extent > INT32_MAX || at == end || *at++ != 'x') return false;
+        operand->block[operand->rank++] = extent;
     }
-    slot->element = tr__ir_scalar(at, word_length(at, end));
-    return slot->rank > 0;
+    operand->element = tr__ir_scalar(at, word_length(at, end));
+    return operand->rank > 0;
 }
 
-static bool read_type(const tr__token *type, tr__slot *slot) {
+static bool read_type(const tr__token *type, tr__operand *operand) {
     const char *at = type->text, *end = at + type->length;
     if (after(&at, end, "!tt.ptr<")) {
-        slot->type = TR_TYPE_PTR;
-        slot->element = tr__ir_scalar(at, word_length(at, end));
+        operand->type = TR_TYPE_PTR;
+        operand->element = tr__ir_scalar(at, word_length(at, end));
     } else if (after(&at, end, "!tt.tensordesc<") || after(&at, end, "!tt.tensordesc_im2col<")) {
-        slot->type = TR_TYPE_TENSOR_MAP;
+        operand->type = TR_TYPE_TENSOR_MAP;
         after(&at, end, "tensor<");
-        if (!read_shape(at, end, slot)) return false;
+        if (!read_shape(at, end, operand)) return false;
     } else {
-        slot->type = tr__ir_scalar(at, type->length);
+        operand->type = tr__ir_scalar(at, type->length);
     }
-    slot->size = tr__type_size(slot->type);
-    return slot->type != 0;
+    operand->size = tr__type_size(operand->type);
+    return operand->type != 0;
 }
 
 static void argument_attribute(tr__scan *scan, const tr__token *key, void *user) {
-    tr__slot *slot = user;
+    tr__operand *operand = user;
     uint32_t value;
     if (key->length == 15 && !memcmp(key->text, "tt.divisibility", 15)) {
         if (!tr__scan_number(scan, &value) || !value || value > 1u << 30 || (value & (value - 1)))
             tr__scan_fail(scan, TR_E_PARSE, "tt.divisibility must be a power of two");
         else
-            slot->divisibility = value;
+            operand->divisibility = value;
     }
     /* Triton 3.2 and 3.3: a tensor map by value, in the guise of a pointer */
     if (key->length == 14 && !memcmp(key->text, "tt.nv_tma_desc", 14) && tr__scan_is(scan, "1")) {
-        slot->type = TR_TYPE_TENSOR_MAP;
-        slot->element = 0;
-        slot->size = tr__type_size(TR_TYPE_TENSOR_MAP);
+        operand->type = TR_TYPE_TENSOR_MAP;
+        operand->element = 0;
+        operand->size = tr__type_size(TR_TYPE_TENSOR_MAP);
     }
 }
 
 /* loc("x"(#loc)) names the argument; else its own name does, unless MLIR made it up. */
-static void read_name(tr__scan *scan, tr__slot *slot) {
+static void read_name(tr__scan *scan, tr__operand *operand) {
     if (!tr__scan_take(scan, "loc") || !tr__scan_is(scan, "(")) return;
     uint32_t depth = scan->depth;
     tr__scan_next(scan);
     tr__token name = scan->token;
     if (name.kind == TR__TOKEN_STRING && tr__scan_next(scan) && tr__scan_is(scan, "(") && name.length) {
-        slot->name = name.text;
-        slot->name_length = name.length;
+        operand->name = name.text;
+        operand->name_length = name.length;
     }
     while (scan->depth >= depth && tr__scan_next(scan)) {
     }
@@ -186,41 +186,42 @@ static bool made_up(const tr__token *name) {
     return i == name->length;
 }
 
-static tr_status read_argument(tr__scan *scan, tr__slots *slots, tr_error **error) {
-    tr__slot slot = {.divisibility = 1, .at = scan->token.text};
+static tr_status read_argument(tr__scan *scan, tr__operands *operands, tr_error **error) {
+    tr__operand operand = {.divisibility = 1, .at = scan->token.text};
     tr_status status = tr__scan_expect(scan, "%");
     if (status) return status;
-    if (!made_up(&scan->token)) slot.name = scan->token.text, slot.name_length = scan->token.length;
+    if (!made_up(&scan->token)) operand.name = scan->token.text, operand.name_length = scan->token.length;
     tr__scan_next(scan);
     if ((status = tr__scan_expect(scan, ":"))) return status;
     tr__token type = take_type(scan);
     if (scan->status) return scan->status;
-    if (!read_type(&type, &slot)) {
+    if (!read_type(&type, &operand)) {
         scan->token.text = type.text;
         return tr__scan_fail(scan, TR_E_PARSE, "'%.*s' is no type that a kernel's parameter can have",
                              (int)(type.length < 60 ? type.length : 60), type.text);
     }
-    if (tr__scan_is(scan, "{")) read_attributes(scan, argument_attribute, &slot);
-    read_name(scan, &slot);
+    if (tr__scan_is(scan, "{")) read_attributes(scan, argument_attribute, &operand);
+    read_name(scan, &operand);
     if (scan->status) return scan->status;
-    if (slots->count == TR__SLOTS_MAX) return tr__scan_fail(scan, TR_E_PARSE, "more than 4096 parameters");
-    return tr__slots_add(slots, &slot, error);
+    if (operands->count == TR__OPERANDS_MAX)
+        return tr__scan_fail(scan, TR_E_PARSE, "more than 4096 parameters");
+    return tr__operands_add(operands, &operand, error);
 }
 
 /* A descriptor's shape and strides follow it in the list; they are its own. */
 static tr_status read_signature(tr__reading *reading, const char *at, tr_error **error) {
     tr__scan scan;
-    tr__slots slots = {0};
+    tr__operands operands = {0};
     tr__scan_start(&scan, &mlir, reading->data, reading->size, reading->name, error);
     scan.at = at;
     tr__scan_next(&scan);
     tr_status status = tr__scan_expect(&scan, "(");
     while (!status && scan.depth) {
-        status = read_argument(&scan, &slots, error);
+        status = read_argument(&scan, &operands, error);
         if (!status && scan.depth && !tr__scan_take(&scan, ",")) status = tr__scan_expect(&scan, ")");
     }
-    if (!status) status = tr__reading_params(reading, &slots, false, true, error);
-    tr__slots_release(&slots);
+    if (!status) status = tr__reading_params(reading, &operands, false, true, error);
+    tr__operands_release(&operands);
     return status;
 }
 

@@ -14,17 +14,17 @@ static void *grow(void *items, size_t count, size_t *capacity, size_t size) {
     return more;
 }
 
-tr_status tr__slots_add(tr__slots *slots, const tr__slot *slot, tr_error **error) {
-    tr__slot *items = grow(slots->items, slots->count, &slots->capacity, sizeof *items);
+tr_status tr__operands_add(tr__operands *operands, const tr__operand *operand, tr_error **error) {
+    tr__operand *items = grow(operands->items, operands->count, &operands->capacity, sizeof *items);
     if (!items) return tr__fail_out_of_memory(error);
-    slots->items = items;
-    items[slots->count++] = *slot;
+    operands->items = items;
+    items[operands->count++] = *operand;
     return TR_OK;
 }
 
-void tr__slots_release(tr__slots *slots) {
-    free(slots->items);
-    *slots = (tr__slots){0};
+void tr__operands_release(tr__operands *operands) {
+    free(operands->items);
+    *operands = (tr__operands){0};
 }
 
 tr_status tr__names_add(tr__names *names, const char *text, size_t length, const char *at, tr_error **error) {

@@ -29,7 +29,7 @@ extern const tr__stage tr__stage_python, tr__stage_ttir, tr__stage_ttgir, tr__st
 /* ---- what the readers share ---- */
 
 /* One entry of the kernel's own parameter list, as the text has it. */
-typedef struct tr__slot {
+typedef struct tr__operand {
     tr_type type;          /* 0: only its size is known; signedness may not be */
     tr_type element;       /* of a pointer or tensor; 0: unknown */
     uint32_t size;         /* bytes */
@@ -39,21 +39,21 @@ typedef struct tr__slot {
     const char *name; /* not terminated; NULL: unknown */
     size_t name_length;
     const char *at; /* where it stands; NULL in an image */
-} tr__slot;
+} tr__operand;
 
-enum { TR__SLOTS_MAX = 4096, TR__KERNELS_MAX = 4096 };
+enum { TR__OPERANDS_MAX = 4096, TR__KERNELS_MAX = 4096 };
 
-typedef struct tr__slots {
-    tr__slot *items;
+typedef struct tr__operands {
+    tr__operand *items;
     size_t count, capacity;
-} tr__slots;
-tr_status tr__slots_add(tr__slots *slots, const tr__slot *slot, tr_error **error);
-void tr__slots_release(tr__slots *slots);
+} tr__operands;
+tr_status tr__operands_add(tr__operands *operands, const tr__operand *operand, tr_error **error);
+void tr__operands_release(tr__operands *operands);
 
-/* The slots of the kernel chosen, laid beside the record's parameters; without those they become its
+/* The operands of the kernel chosen, laid beside the record's parameters; without those they become its
    parameters. With `tail` the list ends in what Triton passes behind the caller's arguments, which is what
    the record leaves over. With `promises` the text tells what was promised of each argument, and wins. */
-tr_status tr__reading_params(tr__reading *reading, const tr__slots *slots, bool tail, bool promises,
+tr_status tr__reading_params(tr__reading *reading, const tr__operands *operands, bool tail, bool promises,
                              tr_error **error);
 
 /* The kernels found in a text, in order. */

@@ -29,4 +29,10 @@ static inline void tr__error_clear(tr_error **error) {
     if (error) *error = NULL;
 }
 
+/* For the caller who has another way. */
+static inline void tr__error_forget(tr_error **error) {
+    if (error) tr_error_destroy(*error);
+    tr__error_clear(error);
+}
+
 #endif

@@ -17,20 +17,20 @@ typedef struct tr__context {
 /* One device of it, and every entry point by name: driver->cuMemAlloc(…). Symbols the driver lacks are NULL
    where cuda_symbols.inc calls them optional. */
 typedef struct tr__driver {
-#define CUDA_SYMBOL(name, need, ...) CUresult (*name)(__VA_ARGS__);
+#define CUDA_REQUIRED(name, symbol, since, parameters) CUresult(*name) parameters;
+#define CUDA_OPTIONAL(name, symbol, since, parameters) CUresult(*name) parameters;
 #include "driver/cuda_symbols.inc"
-#undef CUDA_SYMBOL
+    int (*trcpu_last_fault)(char *message,
+                            size_t size); /* the CPU device's: what broke the current context; 0: told */
     uint32_t references;
-    bool cpu;         /* the CPU device */
-    int version;      /* cuDriverGetVersion: 13010 */
-    CUdevice device;  /* the runner's */
-    int32_t ordinal;  /* the number it was asked for by */
-    void *library;    /* never closed: driver threads may outlive us */
-    void *last_fault; /* the CPU device's trcpu_last_fault; NULL: none */
+    bool cpu;        /* the CPU device */
+    int version;     /* cuDriverGetVersion: 13010 */
+    CUdevice device; /* the runner's */
+    void *library;   /* never closed: threads of the driver may outlive us */
 
     pthread_mutex_t lock;      /* over what follows */
-    tr__context primary;       /* retained when first needed; id 0: not yet */
-    struct tr__broken *broken; /* contexts that a fault broke, as far as it was reported */
+    tr__context primary;       /* retained when first needed; handle NULL: not yet */
+    struct tr__broken *broken; /* failure.c: contexts that a fault broke, as far as it was told */
 } tr__driver;
 
 /* device: as tr_runner_options.device. cpu_path: the CPU device's file. Never falls back unless it says
@@ -42,41 +42,50 @@ void tr__driver_close(tr__driver *driver);
 tr__driver *tr__driver_retain(tr__driver *driver);
 void tr__driver_release(tr__driver *driver);
 
-/* The failed call's name, the driver's name, text and code, and what to do. A code that says the context is
-   broken is told once as what it is (from the CPU device with the fault's own words); after that it is
-   TR_E_STICKY, as is one that comes from a launch, which can't have caused it yet. */
-tr_status tr__driver_fail(const tr__driver *driver, CUresult result, const char *call, tr_error **error);
-tr_status tr__driver_fail_launch(const tr__driver *driver, CUresult result, const char *kernel,
-                                 tr_error **error);
+/* ---- failure.c ---- */
+/* The failed call, the driver's name, code and words, and what to do. A code that says that the context is
+   broken is told once as what it is (from the CPU device in the fault's own words); afterwards it is
+   TR_E_STICKY. So is one that a launch returns on a GPU: no launch can fail of what it has yet to do. */
+tr_status tr__driver_fail(tr__driver *driver, CUresult result, const char *call, tr_error **error);
+tr_status tr__driver_fail_launch(tr__driver *driver, CUresult result, const char *kernel, tr_error **error);
+void tr__broken_free(struct tr__broken *broken);
 
-/* ---- contexts: the caller's current one, else the runner's primary, which is current between enter and
- * leave ---- */
+/* ---- context.c: the caller's current one, else the runner's primary, current between enter and leave ----
+ */
 typedef struct tr__scope {
     tr__context context;
     bool pushed;
 } tr__scope;
 tr_status tr__driver_enter(tr__driver *driver, tr__scope *scope, tr_error **error);
-/* The same for a given context; false when it is no more. */
+/* The same for a given context; false when that one is no more. */
 bool tr__driver_enter_context(const tr__driver *driver, tr__context context, tr__scope *scope);
 void tr__driver_leave(const tr__driver *driver, tr__scope *scope);
 
-/* The id of the current context, 0 without one. On the way of each launch. */
+/* The id of the current context, 0 without one. Each launch asks. */
 static inline uint64_t tr__driver_current(const tr__driver *driver) {
-    if (driver->cuCtxGetId) {
-        unsigned long long id;
+    if (__builtin_expect(driver->cuCtxGetId != NULL, 1)) {
+        unsigned long long id = 0;
         return driver->cuCtxGetId(NULL, &id) ? 0 : (uint64_t)id;
     }
-    CUcontext handle = NULL;
+    CUcontext handle = NULL; /* a driver older than 12.0: the address must do */
     return driver->cuCtxGetCurrent(&handle) ? 0 : (uint64_t)(uintptr_t)handle;
 }
 
-/* ---- releasing later: where the driver must not be called (a graph's destructor), what needs it waits ----
- */
+/* Loading and allocating are forbidden to a thread while another thread captures in the strictest mode,
+   unless it says that it knows what it does. Returns what `end` wants back. */
+CUstreamCaptureMode tr__driver_relax(const tr__driver *driver);
+void tr__driver_relax_end(const tr__driver *driver, CUstreamCaptureMode before);
+
+/* ---- deferred.c: where the driver must not be called (a graph's destructor), what needs it waits ---- */
 typedef struct tr__deferred {
     struct tr__deferred *next;
     void (*release)(struct tr__deferred *self);
 } tr__deferred;
-void tr__defer(tr__deferred *item); /* from any thread, at any moment; no lock, no allocation */
-void tr__settle(void);              /* releases what waits; called by what may call the driver anyway */
+void tr__defer(tr__deferred *item); /* from any thread, at any moment: no lock, no allocation */
+void tr__settle(void);              /* releases what waits */
+
+/* Gives `item` to the graph that `stream` is being captured into: it is deferred when the graph, and
+   everything made from it, is gone; after a failure at once. */
+tr_status tr__driver_give_to_graph(tr__driver *driver, CUstream stream, tr__deferred *item, tr_error **error);
 
 #endif

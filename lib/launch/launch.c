@@ -1,0 +1,266 @@
+/* The hot path. tr_launch checks and stores the arguments (store.c), finds the kernel in the current context,
+   and calls the driver: no allocation, no lock, no hash, no system call. What is rare is kept out of line,
+   below it. */
+#include "launch/kernel.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+enum { USUAL = 2048 }; /* bytes of arguments that nearly every kernel keeps under */
+
+__attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel, const uint32_t grid[3],
+                                                       tr_error **error) {
+    if (!grid[0] || !grid[1] || !grid[2]) return TR_OK; /* empty: no launch, and no error */
+    return tr__fail(error, TR_E_RESOURCE,
+                    "a grid of %u x %u x %u is over the limit of %u x %u x %u for kernel '%s'", grid[0],
+                    grid[1], grid[2], kernel->grid_limit[0], kernel->grid_limit[1], kernel->grid_limit[2],
+                    kernel->record->kernel);
+}
+
+static inline bool is_odd(const tr_kernel *kernel, const uint32_t grid[3]) {
+    return grid[0] - 1 >= kernel->grid_limit[0] || grid[1] - 1 >= kernel->grid_limit[1] ||
+           grid[2] - 1 >= kernel->grid_limit[2];
+}
+
+/* ---- what not every launch needs ---- */
+
+typedef struct kept_module {
+    tr__deferred deferred; /* first */
+    tr__module *module;
+} kept_module;
+
+static void let_go(tr__deferred *deferred) {
+    kept_module *kept = (kept_module *)deferred;
+    tr__module_put(kept->module);
+    free(kept);
+}
+
+/* The graph replays the kernel after tr_kernel_destroy too. Once per capture is enough. */
+static tr_status keep_module(const tr_kernel *kernel, tr__instance *instance, CUstream stream,
+                             tr_error **error) {
+    CUstreamCaptureStatus status;
+    cuuint64_t capture = 0;
+    CUresult result = kernel->driver->cuStreamGetCaptureInfo(stream, &status, &capture, NULL, NULL, NULL);
+    if (result) return tr__driver_fail(kernel->driver, result, "cuStreamGetCaptureInfo", error);
+    if (__atomic_load_n(&instance->captured, __ATOMIC_RELAXED) == capture) return TR_OK;
+    kept_module *kept = calloc(1, sizeof *kept);
+    if (!kept) return tr__fail_out_of_memory(error);
+    *kept = (kept_module){{NULL, let_go}, tr__module_retain(instance->module)};
+    tr_status given = tr__driver_give_to_graph(kernel->driver, stream, &kept->deferred, error);
+    if (!given) __atomic_store_n(&instance->captured, capture, __ATOMIC_RELAXED);
+    return given;
+}
+
+static tr_status find_scratch(const tr_kernel *kernel, const tr__instance *instance,
+                              const tr_launch_config *config, bool capturing, char *buffer, tr__lent *lent,
+                              tr_error **error) {
+    tr__workspace wanted;
+    const char *name = kernel->record->kernel;
+    uint64_t base = config->workspace;
+    tr_status status = tr__kernel_scratch(kernel, config->grid, &wanted, error);
+    if (status || !wanted.bytes) return status;
+    if (config->flags & TR_LAUNCH_WORKSPACE) {
+        if (!base || config->workspace_size < wanted.bytes || base % wanted.alignment)
+            return tr__fail(
+                error, TR_E_RESOURCE,
+                "the workspace for kernel '%s' must have %llu bytes, aligned to %u, but %llu at 0x%llx were "
+                "given; ask tr_kernel_workspace",
+                name, (unsigned long long)wanted.bytes, wanted.alignment,
+                (unsigned long long)config->workspace_size, (unsigned long long)base);
+    } else {
+        status =
+            tr__scratches_lend(kernel->scratches, instance->context, config->stream, capturing,
+                               kernel->record->programmatic, wanted.bytes, wanted.alignment, lent, error);
+        if (status) return status;
+        base = lent->address;
+    }
+    for (uint32_t i = 0; i < kernel->pack->hidden_count; i++) {
+        uint64_t part = base + wanted.offset[i];
+        if (wanted.used[i]) memcpy(buffer + kernel->pack->hidden_offset[i], &part, sizeof part);
+    }
+    return TR_OK;
+}
+
+__attribute__((noinline)) static tr_status take_care(const tr_kernel *kernel, tr__instance *instance,
+                                                     const tr_launch_config *config, bool capturing,
+                                                     char *buffer, tr__lent *lent, tr_error **error) {
+    const uint32_t *grid = config->grid;
+    if (config->flags & ~(uint32_t)TR_LAUNCH_WORKSPACE)
+        return tr__fail(error, TR_E_INVALID_ARGUMENT,
+                        "tr_launch_config.flags is 0x%x, which has bits that mean nothing", config->flags);
+    uint64_t ctas = (uint64_t)grid[0] * kernel->spread[0] * grid[1] * kernel->spread[1];
+    bool over = __builtin_mul_overflow(ctas, (uint64_t)grid[2] * kernel->spread[2], &ctas);
+    if (kernel->record->cooperative && (over || ctas > instance->cooperative_limit))
+        return tr__fail(
+            error, TR_E_RESOURCE,
+            "kernel '%s' is launched cooperatively, so all CTAs must run at once: %llu were asked for, %llu "
+            "fit this device",
+            kernel->record->kernel, (unsigned long long)ctas,
+            (unsigned long long)instance->cooperative_limit);
+    tr_status status = find_scratch(kernel, instance, config, capturing, buffer, lent, error);
+    if (!status && capturing) status = keep_module(kernel, instance, config->stream, error);
+    return status;
+}
+
+__attribute__((noinline)) static tr_status fail_launch(const tr_kernel *kernel, const tr__instance *instance,
+                                                       CUstream stream, CUresult result, tr_error **error) {
+    CUcontext owner = NULL;
+    if (result == CUDA_ERROR_INVALID_HANDLE && !kernel->driver->cuStreamGetCtx(stream, &owner) &&
+        owner != instance->context.handle)
+        return tr__fail(
+            error, TR_E_INVALID_ARGUMENT,
+            "kernel '%s' cannot be launched: the stream belongs to another context than the current one; "
+            "make the stream's context current",
+            kernel->record->kernel);
+    return tr__driver_fail_launch(kernel->driver, result, kernel->record->kernel, error);
+}
+
+/* ---- the way of every launch ---- */
+
+static inline tr_status start(const tr_kernel *kernel, tr__instance *instance, const tr_launch_config *config,
+                              char *buffer, tr_error **error) {
+    tr__driver *driver = kernel->driver;
+    CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+    size_t size = kernel->pack->size;
+    tr__lent lent;
+    lent.temporary = false;
+    CUlaunchConfig launch = instance->launch;
+    launch.gridDimX = config->grid[0] * kernel->spread[0];
+    launch.gridDimY = config->grid[1] * kernel->spread[1];
+    launch.gridDimZ = config->grid[2] * kernel->spread[2];
+    launch.hStream = config->stream;
+    driver->cuStreamIsCapturing(config->stream,
+                                &capturing); /* if it fails, so does the launch, and says why */
+    if (UNLIKELY(kernel->careful || config->flags || capturing)) {
+        tr_status status = take_care(kernel, instance, config, capturing, buffer, &lent, error);
+        if (status) return status;
+    }
+    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, buffer, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+                     CU_LAUNCH_PARAM_END};
+    CUresult result = driver->cuLaunchKernelEx(&launch, instance->function, NULL, size ? extra : NULL);
+    if (UNLIKELY(lent.temporary)) tr__scratches_return(kernel->scratches, config->stream, &lent);
+    return UNLIKELY(result) ? fail_launch(kernel, instance, config->stream, result, error) : TR_OK;
+}
+
+/* No context is current, or the kernel is not loaded in the one that is. */
+__attribute__((noinline)) static tr_status start_elsewhere(const tr_kernel *kernel,
+                                                           const tr_launch_config *config, char *buffer,
+                                                           tr_error **error) {
+    tr__scope scope;
+    CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+    tr_status status = tr__driver_enter(kernel->driver, &scope, error);
+    if (status) return status;
+    tr__instance *instance = tr__kernel_find(kernel, scope.context.id);
+    if (!instance) kernel->driver->cuStreamIsCapturing(config->stream, &capturing);
+    if (capturing)
+        status = tr__fail(
+            error, TR_E_INVALID_ARGUMENT,
+            "kernel '%s' is not loaded in the current context, and the stream is being captured; call "
+            "tr_kernel_load before the capture begins",
+            kernel->record->kernel);
+    else if (!instance)
+        status = tr__kernel_instance(kernel, scope.context, &instance, error);
+    if (!status) status = start(kernel, instance, config, buffer, error);
+    tr__driver_leave(kernel->driver, &scope);
+    return status;
+}
+
+static inline tr_status submit(const tr_kernel *kernel, const tr_launch_config *config, char *buffer,
+                               tr_error **error) {
+    if (UNLIKELY(is_odd(kernel, config->grid))) return refuse_grid(kernel, config->grid, error);
+    uint64_t context = tr__driver_current(kernel->driver);
+    tr__instance *instance = tr__kernel_find(kernel, context);
+    if (UNLIKELY(!instance)) return start_elsewhere(kernel, config, buffer, error);
+    return start(kernel, instance, config, buffer, error);
+}
+
+/* A config of another size, or none: what is known of it, with defaults for the rest. */
+static tr_status read_config(const tr_launch_config *config, tr_launch_config *out, tr_error **error) {
+    static const tr_launch_config defaults = TR_LAUNCH_CONFIG_INIT;
+    static const char zeros[sizeof(tr_launch_config)];
+    *out = defaults;
+    if (!config || (!config->struct_size && !memcmp(config, zeros, sizeof zeros))) return TR_OK;
+    size_t size = config->struct_size, known = size < sizeof *out ? size : sizeof *out;
+    if (size < offsetof(tr_launch_config, flags) || size > 4096)
+        return tr__fail(error, TR_E_INVALID_ARGUMENT,
+                        "tr_launch_config.struct_size is %zu; begin with TR_LAUNCH_CONFIG_INIT", size);
+    for (size_t i = known; i < size; i++)
+        if (((const char *)config)[i])
+            return tr__fail(
+                error, TR_E_UNSUPPORTED,
+                "tr_launch_config has something at byte %zu that this version of the library does not know",
+                i);
+    memcpy(out, config, known);
+    out->struct_size = sizeof *out;
+    return TR_OK;
+}
+
+/* The rare ways to call tr_launch and tr_launch_packed: with mistakes, without a config, with a great many
+   arguments. packed: the arguments are there already. */
+__attribute__((noinline)) static tr_status launch_otherwise(const tr_kernel *kernel,
+                                                            const tr_launch_config *config,
+                                                            const tr_arg *args, size_t count,
+                                                            const void *packed, tr_error **error) {
+    _Alignas(64) char buffer[TR__PACKED_MAX];
+    tr_launch_config known;
+    if (!kernel) return tr__fail(error, TR_E_INVALID_ARGUMENT, "no kernel was given: it is NULL");
+    if (!packed && count && !args)
+        return tr__fail(error, TR_E_INVALID_ARGUMENT, "arguments of '%s': args is NULL, arg_count %zu",
+                        kernel->record->kernel, count);
+    if (!packed && count != kernel->pack->count) return tr__pack_refuse_count(kernel->pack, count, error);
+    tr_status status = read_config(config, &known, error);
+    if (status) return status;
+    const tr_arg *wrong = packed ? NULL : tr__pack_store(kernel->pack, args, buffer);
+    if (wrong) return tr__pack_refuse(kernel->pack, (size_t)(wrong - args), wrong, error);
+    if (packed) memcpy(buffer, packed, kernel->pack->size);
+    return submit(kernel, &known, buffer, error);
+}
+
+tr_status tr_launch(const tr_kernel *kernel, const tr_launch_config *config, const tr_arg *args,
+                    size_t arg_count, tr_error **error) {
+    _Alignas(64) char buffer[USUAL];
+    tr__error_clear(error);
+    if (UNLIKELY(!kernel || !config || config->struct_size != sizeof *config ||
+                 arg_count != kernel->pack->count || (!args && arg_count) || kernel->pack->size > USUAL))
+        return launch_otherwise(kernel, config, args, arg_count, NULL, error);
+    const tr_arg *wrong = tr__pack_store(kernel->pack, args, buffer);
+    if (UNLIKELY(wrong)) return tr__pack_refuse(kernel->pack, (size_t)(wrong - args), wrong, error);
+    return submit(kernel, config, buffer, error);
+}
+
+tr_status tr_kernel_pack(const tr_kernel *kernel, const tr_arg *args, size_t arg_count, void *buffer,
+                         size_t size, tr_error **error) {
+    tr__error_clear(error);
+    if (!kernel) return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_kernel_pack: kernel is NULL");
+    const tr__pack *pack = kernel->pack;
+    if ((arg_count && !args) || (pack->size && !buffer))
+        return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_kernel_pack: %s is NULL",
+                        arg_count && !args ? "args" : "buffer");
+    if (arg_count != pack->count) return tr__pack_refuse_count(pack, arg_count, error);
+    if (size < pack->size)
+        return tr__fail(error, TR_E_INVALID_ARGUMENT,
+                        "the arguments of '%s' take %u bytes, but the buffer has %zu", kernel->record->kernel,
+                        pack->size, size);
+    if (size) memset(buffer, 0, size);
+    const tr_arg *wrong = tr__pack_store(pack, args, buffer);
+    return wrong ? tr__pack_refuse(pack, (size_t)(wrong - args), wrong, error) : TR_OK;
+}
+
+tr_status tr_launch_packed(const tr_kernel *kernel, const tr_launch_config *config, const void *buffer,
+                           size_t size, tr_error **error) {
+    _Alignas(64) char copy[USUAL];
+    tr__error_clear(error);
+    if (!kernel || (!buffer && kernel->pack->size))
+        return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_launch_packed: %s is NULL",
+                        kernel ? "buffer" : "kernel");
+    const tr__pack *pack = kernel->pack;
+    tr_status status = tr__pack_verify(pack, buffer, size, error);
+    if (status) return status;
+    if (UNLIKELY(!config || config->struct_size != sizeof *config || pack->size > USUAL))
+        return launch_otherwise(kernel, config, NULL, 0, buffer ? buffer : copy, error);
+    memcpy(copy, buffer, size);
+    return submit(kernel, config, copy, error);
+}

@@ -1,0 +1,136 @@
+"""Is a result right? Against the reference, and against results kept from real hardware."""
+import hashlib
+import json
+import pathlib
+import re
+
+import numpy as np
+
+from . import dtypes
+
+SAMPLE = 64
+
+# What the PTX ISA leaves to the hardware: results may differ from one device to another in the last bits.
+APPROXIMATE = (
+    ("approximate functions", re.compile(r"^\s[^/\n]*\b\w+\.(?:approx|full)\b", re.M)),
+    ("mma accumulation", re.compile(r"\b(?:wg)?mma\S*\.(?:f16|bf16|tf32|e4m3|e5m2|f64)\b")),
+    ("order of floating-point atomics", re.compile(r"\b(?:atom|red)\S*\.add\S*\.(?:f16|f16x2|bf16|bf16x2|f32|f64)\b")),
+)
+
+
+def approximations(ptx):
+    return [what for what, pattern in APPROXIMATE if pattern.search(ptx)]
+
+
+
+def mismatch(actual, expected, rtol, atol):
+    """(text or None, largest error as a share of what is allowed)"""
+    if actual.shape != expected.shape:
+        return "the reference has shape %s, the result %s" % (expected.shape, actual.shape), np.inf
+    if actual.size == 0:
+        return None, 0.0
+    if actual.dtype.kind in "iu" or rtol == atol == 0:
+        wrong = ~((actual == expected) | ((actual != actual) & (expected != expected)))
+        worst = 0.0
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(actual - expected)
+            allowed = atol + rtol * np.abs(expected)
+        same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+        wrong = ~same & ~(error <= allowed)
+        share = np.where(same, 0.0, np.divide(error, allowed, out=np.full_like(error, np.inf), where=allowed > 0))
+        worst = float(np.max(share))
+    count = int(np.count_nonzero(wrong))
+    if not count:
+        return None, worst
+    at = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return "%d of %d wrong, first at %s: %r, not %r" % (count, wrong.size, list(at), actual[at].item(),
+                                                        expected[at].item()), worst
+
+
+def against_reference(case, results, arguments):
+    """([problems], largest error as a share of the tolerance). A buffer without a reference must be unchanged."""
+    expected = case.expected(arguments)
+    problems, worst = [], 0.0
+    for parameter in case.parameters:
+        if parameter.name not in results:
+            continue
+        stored = results[parameter.name]
+        if parameter.name in expected:
+            wanted = np.asarray(expected[parameter.name])
+            if case.tolerance.rtol == case.tolerance.atol == 0:
+                wanted = dtypes.quantize(wanted, parameter.type)
+            text, share = mismatch(dtypes.decode(stored, parameter.type), wanted, case.tolerance.rtol, case.tolerance.atol)
+            worst = max(worst, share)
+        else:
+            before = arguments[parameter.name]
+            before = getattr(before, "array", before)
+            text = None if before.tobytes() == stored.tobytes() else "changed, though the kernel only reads it"
+        if text:
+            problems.append("%s: %s" % (parameter.name, text))
+    unknown = set(expected) - set(results)
+    return problems + ["the reference names %s, which is no buffer" % name for name in unknown], worst
+
+
+class Goldens:
+    """<folder>/<version>-<arch>.json: a hash of each result on real hardware, and some of its elements.
+
+    The hash decides for kernels whose PTX leaves nothing to the hardware. The elements bound the difference of the
+    others. A golden belongs to one PTX text, whose hash it keeps."""
+
+    def __init__(self, folder, writing):
+        self.folder, self.writing, self.files = pathlib.Path(folder), writing, {}
+
+    def of(self, version, arch):
+        key = "%s-%s" % (version, arch)
+        if key not in self.files:
+            path = self.folder / (key + ".json")
+            self.files[key] = json.loads(path.read_text()) if path.exists() else {}
+        return self.files[key]
+
+    @staticmethod
+    def digest(data):
+        return hashlib.sha256(data).hexdigest()[:16]
+
+    def write(self, case, version, arch, ptx, results):
+        record = {"ptx": self.digest(ptx)}
+        for name, stored in results.items():
+            step = max(1, stored.size // SAMPLE)
+            record[name] = {"hash": self.digest(stored.tobytes()), "step": step}
+            if approximations(ptx.decode()):
+                record[name]["sample"] = stored.reshape(-1)[::step].tobytes().hex()
+        self.of(version, arch)[case.name] = record
+
+    def compare(self, case, version, arch, ptx, results):
+        """([problems], {"identical": bool, "difference": largest relative to the tolerance, "because": […]})"""
+        record = self.of(version, arch).get(case.name)
+        if record is None:
+            return [], {}
+        if record["ptx"] != self.digest(ptx):
+            return ["the golden belongs to another PTX: write it again"], {}
+        reasons, problems, worst, identical = approximations(ptx.decode()), [], 0.0, True
+        for parameter in case.parameters:
+            if parameter.name not in results:
+                continue
+            stored, kept = results[parameter.name], record[parameter.name]
+            if self.digest(stored.tobytes()) == kept["hash"]:
+                continue
+            identical = False
+            if not reasons or "sample" not in kept:
+                problems.append("%s: not bit-identical to hardware" % parameter.name)
+                continue
+            sample = np.frombuffer(bytes.fromhex(kept["sample"]), stored.dtype)
+            text, share = mismatch(dtypes.decode(stored.reshape(-1)[::kept["step"]], parameter.type),
+                                   dtypes.decode(sample, parameter.type), 2 * case.tolerance.rtol, 2 * case.tolerance.atol)
+            worst = max(worst, share)
+            if text:
+                problems.append("%s: against hardware: %s" % (parameter.name, text))
+        return problems, {"identical": identical, "difference": worst, "because": reasons}
+
+    def save(self):
+        if not self.writing:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for key, record in self.files.items():
+            lines = ",\n".join('"%s": %s' % (name, json.dumps(record[name])) for name in sorted(record))
+            (self.folder / (key + ".json")).write_text("{\n%s\n}\n" % lines)

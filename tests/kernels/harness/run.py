@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Runs the test kernels through a CUDA driver library (the CPU device, or libcuda.so.1) and compares the results.
+
+    run.py --driver build/release/lib/cpu/libtriton_runner_cpu.so --triton 3.4.0 --arch sm_89
+    run.py --make-bundle kernels.tar --triton 3.4.0 --arch sm_89          compile only
+    run.py --driver libcuda.so.1 --bundle kernels.tar --goldens goldens write   on a machine with a GPU
+
+Tritons are found through TRITON_RUNNER_PYTHON, as by the library. Exit status 0 when nothing failed and something
+passed, 77 when there is no Triton to compile with, else 1.
+"""
+import argparse
+import concurrent.futures
+import fnmatch
+import json
+import pathlib
+import sys
+import threading
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(FOLDER))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--driver", help="the library, a path or a name that the loader finds")
+    parser.add_argument("--triton", default="all", help="versions, comma-separated; all: each that is found")
+    parser.add_argument("--arch", default="sm_89", help="sm_89, sm_90, or both, comma-separated")
+    parser.add_argument("-k", dest="pattern", default="*", help="only cases whose name matches (shell pattern)")
+    parser.add_argument("--cases", default="cases", help="which folder of cases")
+    parser.add_argument("--json", type=pathlib.Path, help="write what happened to each case")
+    parser.add_argument("--build", type=pathlib.Path, default=FOLDER.parents[1] / "build" / "kernels",
+                        help="where compiled kernels are kept")
+    parser.add_argument("--goldens", nargs=2, metavar=("FOLDER", "write|compare"))
+    parser.add_argument("--bundle", type=pathlib.Path, help="run what this file holds instead of compiling")
+    parser.add_argument("--make-bundle", type=pathlib.Path, help="compile into this file and run nothing")
+    parser.add_argument("--compile-only", action="store_true", help="run nothing; a case passes when it compiles")
+    parser.add_argument("-j", type=int, default=2, help="compilers side by side")
+    parser.add_argument("-v", action="store_true", help="a line per case")
+    return parser.parse_args()
+
+
+def compiled(options, cases, targets):
+    """{(version, arch, name): (ptx, metadata) or (None, why)} for all that can be expressed"""
+    from harness import compile as compiler
+    local = threading.local()
+    caches = []
+
+    def one(job):
+        installation, arch, case = job
+        if not hasattr(local, "cache"):
+            local.cache = compiler.Cache(options.build, FOLDER)
+            caches.append(local.cache)
+        path, metadata = local.cache.get(installation, arch, case.file, case.kernel, case.signature, case.options,
+                                         case.name)
+        return path.read_bytes() if path else None, metadata
+
+    jobs = [(installation, arch, case) for installation, arch in targets for case in cases
+            if not case.unsupported(installation.version, arch)]
+    with concurrent.futures.ThreadPoolExecutor(options.j) as pool:
+        done = dict(zip([(i.version, arch, case.name) for i, arch, case in jobs], pool.map(one, jobs)))
+    for cache in caches:
+        cache.close()
+    return done
+
+
+class Report:
+    """Counts, prints a line per failure, keeps all for --json"""
+
+    def __init__(self, verbose):
+        self.verbose, self.records, self.counts = verbose, [], {"passed": 0, "failed": 0, "skipped": 0}
+        self.table = {}
+
+    def add(self, version, arch, case, outcome):
+        status = outcome["status"]
+        self.counts[status] += 1
+        row = self.table.setdefault((version, arch), {"passed": 0, "failed": 0, "skipped": 0, "kernels": set(),
+                                                      "identical": 0, "differs": 0, "seconds": 0.0})
+        row[status] += 1
+        row["seconds"] += outcome.get("seconds", 0.0)
+        if status == "passed":
+            row["kernels"].add((case.file, case.kernel))
+        golden = outcome.get("golden") or {}
+        if golden:
+            row["identical" if golden["identical"] else "differs"] += 1
+        self.records.append(dict({"version": version, "arch": arch, "case": case.name}, **outcome))
+        if status == "failed" or self.verbose:
+            why = " ".join(outcome.get("why", "").split())
+            print("%-7s %s %s %s%s" % (status, version, arch, case.name, ": " + why[:1500] if why else ""), flush=True)
+
+    def summary(self, goldens):
+        print("\n%-8s %-6s %7s %7s %7s %8s %8s" % ("triton", "arch", "passed", "failed", "skipped", "kernels", "seconds")
+              + ("  %9s %7s" % ("identical", "differs") if goldens else ""))
+        for (version, arch), row in self.table.items():
+            print("%-8s %-6s %7d %7d %7d %8d %8.1f" % (version, arch, row["passed"], row["failed"], row["skipped"],
+                                                      len(row["kernels"]), row["seconds"])
+                  + ("  %9d %7d" % (row["identical"], row["differs"]) if goldens else ""))
+        print("%d passed, %d failed, %d skipped" % tuple(self.counts[k] for k in ("passed", "failed", "skipped")))
+
+
+def main():
+    options = arguments()
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        print("skipped: this Python (%s) has no numpy" % sys.executable)
+        return 77
+    from harness import bundle, case as registry, compare, isolate
+    from harness import compile as compiler
+    cases = [case for case in registry.load_all(options.cases) if fnmatch.fnmatch(case.name, options.pattern)]
+    archs = options.arch.split(",")
+    wanted = options.triton.split(",")
+    goldens = compare.Goldens(options.goldens[0], options.goldens[1] == "write") if options.goldens else None
+
+    if options.bundle:
+        programs = bundle.read(options.bundle)
+        targets = sorted({(version, arch) for version, arch, _ in programs})
+        targets = [(v, a) for v, a in targets if a in archs and ("all" in wanted or v in wanted)]
+    else:
+        found = [i for i in compiler.installations() if "all" in wanted or i.version in wanted]
+        if not found:
+            print("skipped: no Triton %s found; name interpreters that have it in TRITON_RUNNER_PYTHON" % options.triton)
+            return 77
+        programs = compiled(options, cases, [(i, arch) for i in found for arch in archs])
+        targets = [(i.version, arch) for i in found for arch in archs]
+
+    if options.make_bundle:
+        entries = [key + value for key, value in programs.items() if value[0]]
+        bundle.write(options.make_bundle, entries)
+        print("%s: %d programs, %d KiB" % (options.make_bundle, len(entries),
+                                           options.make_bundle.stat().st_size // 1024))
+        return 0
+    report = Report(options.v)
+    for version, arch in targets:
+        device = isolate.Isolated(options.driver, arch, cases)
+        for index, case in enumerate(cases):
+            why = case.unsupported(version, arch)
+            ptx, metadata = programs.get((version, arch, case.name), (None, "not in the bundle"))
+            if why:
+                outcome = {"status": "skipped", "why": why}
+            elif ptx is None:
+                outcome = {"status": "failed", "why": "does not compile: " + metadata}
+            elif options.compile_only:
+                outcome = {"status": "passed"}
+            else:
+                outcome = device.run(index, ptx, metadata)
+                results = outcome.pop("results", None)
+                if goldens and outcome["status"] == "passed":
+                    if goldens.writing:
+                        goldens.write(case, version, arch, ptx, results)
+                    else:
+                        problems, outcome["golden"] = goldens.compare(case, version, arch, ptx, results)
+                        if problems:
+                            outcome.update(status="failed", why="; ".join(problems))
+            report.add(version, arch, case, outcome)
+            if outcome.get("unusable"):
+                print("the driver cannot be used")
+                return 1
+        device.stop()
+    if goldens:
+        goldens.save()
+    if options.json:
+        options.json.write_text(json.dumps(report.records, indent=1))
+    report.summary(options.goldens)
+    return 0 if report.counts["passed"] and not report.counts["failed"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

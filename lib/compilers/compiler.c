@@ -1,6 +1,9 @@
 #include "compilers/compiler.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 void tr__compile_result_release(tr__compile_result *result) {
     for (int stage = 0; stage < TR__STAGES; stage++) tr__blob_release(result->stages[stage]);
@@ -9,4 +12,15 @@ void tr__compile_result_release(tr__compile_result *result) {
     free(result->log);
     free(result->maker);
     *result = (tr__compile_result){0};
+}
+
+const json_t *tr__compile_option(const tr__compile_request *request, const char *name) {
+    const json_t *value = json_object_get(request->options, name);
+    return value ? value : json_object_get(request->metadata, name);
+}
+
+const char *tr__compile_suffix(const char *arch) {
+    size_t length = strlen(arch);
+    bool bare = length > 3 && isdigit((unsigned char)arch[length - 1]);
+    return bare && atoi(arch + 3) >= 90 ? "a" : "";
 }

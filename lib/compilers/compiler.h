@@ -51,4 +51,11 @@ typedef struct tr__compile_result {
 
 void tr__compile_result_release(tr__compile_result *result);
 
+/* What the request's options say, else its metadata; NULL: neither. */
+const json_t *tr__compile_option(const tr__compile_request *request, const char *name);
+
+/* What Triton adds to an architecture's name for LLVM and ptxas: "a" for "sm_90" and later ones that have no suffix
+   yet, else "". */
+const char *tr__compile_suffix(const char *arch);
+
 #endif

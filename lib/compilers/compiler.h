@@ -11,6 +11,7 @@
 #define TR_COMPILERS_COMPILER_H
 
 #include "base/blob.h"
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <jansson.h>
@@ -57,5 +58,13 @@ const json_t *tr__compile_option(const tr__compile_request *request, const char 
 /* What Triton adds to an architecture's name for LLVM and ptxas: "a" for "sm_90" and later ones that have no suffix
    yet, else "". */
 const char *tr__compile_suffix(const char *arch);
+
+/* The newest PTX version that a CUDA release reads, 87 for 1208. */
+uint32_t tr__ptx_newest(uint32_t release);
+
+/* `source` for a tool that reads PTX up to `newest`: a newer `.version` is often only a matter of that line, which
+   is then lowered and the log told. *out is the source itself or another, the caller's to release. */
+tr_status tr__ptx_readable(const tr__blob *source, uint32_t newest, tr__buffer *log, tr__blob **out,
+                           tr_error **error);
 
 #endif

@@ -1,17 +1,10 @@
+#include "base/buffer.h"
 #include "compilers/ptxas.h"
-#include "compilers/peer.h"
-#include "compilers/spawn.h"
-#include "compilers/wire.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <strings.h>
 
 /* How each Triton calls ptxas: from 13.0 on the flags are part of the cubin's bytes, so their order counts
  * too. */
@@ -31,7 +24,7 @@ static const manner manners[] = {
 static const manner plain = {0, true, true, true, false, false}; /* nobody says which Triton */
 
 enum { FLAGS_MAX = 64 };
-#define SOURCE "/proc/self/fd/0" /* files 0 and 3 are memory: nothing on disk to leave behind */
+#define SOURCE "/proc/self/fd/0" /* memory, both: nothing on disk to leave behind */
 #define CUBIN  "/proc/self/fd/3"
 
 static const manner *find_manner(const char *version) {
@@ -113,68 +106,6 @@ static bool make_command(command *command, const tr__compile_request *request, c
     return true;
 }
 
-/* Where the digits of the `.version` line are; NULL: there is none among the first lines. */
-static const char *find_version(const tr__blob *source, size_t *length) {
-    for (const char *line = source->data; *line; line += strcspn(line, "\n"), line += *line == '\n') {
-        const char *at = line + strspn(line, " \t");
-        if (strncmp(at, ".version", 8)) {
-            if (*at && strncmp(at, "//", 2) && !isspace((unsigned char)*at)) return NULL;
-            continue;
-        }
-        at += 8;
-        at += strspn(at, " \t");
-        *length = strspn(at, "0123456789.");
-        return at;
-    }
-    return NULL;
-}
-
-/* The PTX as the tool can read it: a version newer than its own is often only a matter of that line. */
-static tr_status write_source(int file, const tr__blob *source, const tr__ptxas_tool *tool, tr__buffer *log,
-                              tr_error **error) {
-    tr__buffer text = {0};
-    size_t length = 0;
-    const char *version = find_version(source, &length);
-    unsigned major = 0, minor = 0;
-    bool known = version && sscanf(version, "%u.%u", &major, &minor) == 2;
-    if (known && major * 10 + minor > tool->ptx_version) {
-        size_t before = (size_t)(version - source->data), after = before + length;
-        tr__buffer_append(&text, source->data, before);
-        tr__buffer_printf(&text, "%u.%u", tool->ptx_version / 10, tool->ptx_version % 10);
-        tr__buffer_append(&text, source->data + after, source->size - after);
-        tr__buffer_printf(log, ".version %u.%u is read as %u.%u, the newest that ptxas %s knows\n", major,
-                          minor, tool->ptx_version / 10, tool->ptx_version % 10, tool->version);
-    }
-    const char *data = text.data ? text.data : source->data;
-    size_t left = text.data ? text.size : source->size;
-    tr_status status = text.failed ? tr__fail_out_of_memory(error) : TR_OK;
-    while (left && !status) {
-        ssize_t put = write(file, data, left);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0)
-            status = tr__fail(error, TR_E_IO, "cannot hand the PTX to ptxas: %s", strerror(errno));
-        else
-            data += put, left -= (size_t)put;
-    }
-    tr__buffer_release(&text);
-    return status;
-}
-
-static tr_status read_cubin(int file, tr__blob **out, tr_error **error) {
-    struct stat info;
-    if (fstat(file, &info)) return tr__fail(error, TR_E_IO, "cannot read the cubin: %s", strerror(errno));
-    if (!info.st_size) return tr__fail(error, TR_E_COMPILE, "ptxas ended well but wrote no cubin");
-    tr__blob *cubin = tr__blob_allocate((size_t)info.st_size);
-    if (!cubin) return tr__fail_out_of_memory(error);
-    if (pread(file, cubin->data, cubin->size, 0) != info.st_size) {
-        tr__blob_release(cubin);
-        return tr__fail(error, TR_E_IO, "cannot read the cubin");
-    }
-    tr__blob_seal(cubin);
-    *out = cubin;
-    return TR_OK;
-}
-
 /* What ptxas said, under the source's own name. */
 static char *rename_source(const char *text, const char *name) {
     tr__buffer renamed = {0};
@@ -186,78 +117,71 @@ static char *rename_source(const char *text, const char *name) {
     return tr__buffer_take(&renamed);
 }
 
-static tr_status explain(const tr__ptxas_run *run, const tr__ptxas_tool *tool, const char *log,
-                         const char *name, tr_error **error) {
-    if (WIFSIGNALED(run->status)) {
-        char how[96];
-        tr__spawn_describe(run->status, how, sizeof how);
-        return tr__fail(error, TR_E_COMPILER_CRASHED, "%s (%s) crashed %s", tool->path, tool->version, how);
-    }
+/* Which of its errors is the first, instead of its exit status. */
+static void explain(const tr__ptxas_tool *tool, const char *log, const char *name, tr_error **error) {
     char *reason = tr__ptxas_first_error(log, name);
-    tr_status status =
-        tr__fail(error, TR_E_COMPILE, "%s (ptxas %s)", reason ? reason : "ptxas failed", tool->version);
+    if (reason) tr__fail(error, TR_E_COMPILE, "%s (ptxas %s)", reason, tool->version);
     free(reason);
-    return status;
 }
 
-static tr_status run_tool(const tr__compile_request *request, const tr__ptxas_tool *tool, command *command,
-                          int source, int cubin, tr__compile_result *result, tr_error **error) {
-    tr__buffer log = {0};
-    tr_status status = write_source(source, request->source, tool, &log, error);
-    tr__ptxas_run run = {.argv = command->flags,
-                         .source = source,
-                         .cubin = cubin,
-                         .request = request,
-                         .timeout_ms = request->timeout_ms ? request->timeout_ms : TR__PEER_TIMEOUT_MS,
-                         .log = &log};
-    if (!status) {
-        status = tr__ptxas_execute(&run, error);
-        if (status) tr__error_prefix(error, "%s", tool->path);
-    }
+static tr_status finish(const tr__compile_request *request, const tr__ptxas_tool *tool, tr__buffer *log,
+                        tr__compile_result *result, tr_status status, tr_error **error) {
     const char *name = request->path ? request->path : "kernel.ptx";
-    if (log.data && !(result->log = rename_source(log.data, name))) status = tr__fail_out_of_memory(error);
-    tr__buffer_release(&log);
-    const char *said = result->log ? result->log : "";
-    if (!status && run.status) status = explain(&run, tool, said, name, error);
-    if (!status) status = read_cubin(cubin, &result->stages[TR_STAGE_CUBIN], error);
-    if (!status) result->extra = tr__ptxas_usage(said, request->kernel);
-    if (status && result->log) tr__error_set_log(error, result->log, strlen(result->log));
-    return status;
-}
-
-static tr_status compile(const tr__compile_request *request, const tr__ptxas_tool *tool, const char *version,
-                         tr__compile_result *result, tr_error **error) {
-    command command = {.count = 0};
-    int source = memfd_create("kernel.ptx", MFD_CLOEXEC), cubin = memfd_create("kernel.cubin", MFD_CLOEXEC);
-    tr_status status = TR_OK;
-    if (source < 0 || cubin < 0)
-        status = tr__fail(error, TR_E_IO, "memfd_create: %s", strerror(errno));
-    else if (!make_command(&command, request, find_manner(version), tool->path))
-        status = tr__fail_out_of_memory(error);
-    else
-        status = run_tool(request, tool, &command, source, cubin, result, error);
-    if (source >= 0) close(source);
-    if (cubin >= 0) close(cubin);
-    free(command.options);
-    if (!status && asprintf(&result->maker, "ptxas %s", tool->version) < 0) {
-        result->maker = NULL;
-        status = tr__fail_out_of_memory(error);
+    char *said = rename_source(result->log ? result->log : "", name);
+    tr__buffer_puts(log, said ? said : "");
+    free(said);
+    free(result->log);
+    result->log = log->size ? tr__buffer_take(log) : NULL;
+    const char *text = result->log ? result->log : "";
+    if (status == TR_E_COMPILE) explain(tool, text, name, error);
+    tr__blob **cubin = &result->stages[TR_STAGE_CUBIN];
+    if (!status && !(*cubin)->size) {
+        tr__blob_release(*cubin);
+        *cubin = NULL;
+        status = tr__fail(error, TR_E_COMPILE, "%s ended well but wrote no cubin", tool->path);
     }
+    if (!status) result->extra = tr__ptxas_usage(text, request->kernel);
+    free(result->maker);
+    if (asprintf(&result->maker, "ptxas %s", tool->version) < 0) {
+        result->maker = NULL;
+        if (!status) status = tr__fail_out_of_memory(error);
+    }
+    if (status) tr__error_set_log(error, text, strlen(text));
     return status;
 }
 
-tr_status tr__ptxas_compile(const tr__compile_request *request, const tr__ptxas_triton *triton,
-                            tr__compile_result *result, tr_error **error) {
-    tr__ptxas_tool tool;
-    int64_t begun = tr__clock_ns();
+static tr_status run_tool(tr__native *native, const tr__compile_request *request, const tr__ptxas_tool *tool,
+                          const char *version, tr__compile_result *result, tr_error **error) {
+    command command = {.count = 0};
+    tr__buffer log = {0};
+    tr__blob *source = NULL;
+    tr_status status = tr__ptx_readable(request->source, tool->ptx_version, &log, &source, error);
+    if (!status && !make_command(&command, request, find_manner(version), tool->path))
+        status = tr__fail_out_of_memory(error);
+    if (!status) {
+        tr__compile_request asked = *request;
+        asked.source = source;
+        asked.options = asked.metadata = NULL; /* they are in the flags */
+        asked.environment = NULL;
+        status = tr__native_execute(native, &asked, command.flags, result, error);
+        status = finish(request, tool, &log, result, status, error);
+    }
+    tr__buffer_release(&log);
+    tr__blob_release(source);
+    free(command.options);
+    return status;
+}
+
+tr_status tr__ptxas_compile(tr__native *native, const tr__compile_request *request,
+                            const tr__ptxas_triton *triton, tr__compile_result *result, tr_error **error) {
     if (!request->arch || strncmp(request->arch, "sm_", 3))
         return tr__fail(error, TR_E_INVALID_ARGUMENT, "ptxas needs an architecture like \"sm_90\"");
-    tr_status status = tr__ptxas_find(request->arch, triton, request->environment, &tool, error);
+    tr__ptxas_tool tool;
+    tr_status status = tr__ptxas_find(native, request->arch, triton, request->environment, &tool, error);
     if (!status) {
         const char *version = triton ? triton->version : NULL;
         if (!version) version = json_string_value(tr__compile_option(request, "triton_version"));
-        status = compile(request, &tool, version, result, error);
-        result->seconds[TR_STAGE_CUBIN] = (double)(tr__clock_ns() - begun) * 1e-9;
+        status = run_tool(native, request, &tool, version, result, error);
         tr__ptxas_tool_release(&tool);
     }
     tr__error_set_stage(error, TR_STAGE_CUBIN);

@@ -2,8 +2,7 @@
 #ifndef TR_COMPILERS_PTXAS_H
 #define TR_COMPILERS_PTXAS_H
 
-#include "base/buffer.h"
-#include "compilers/compiler.h"
+#include "compilers/native.h"
 
 /* A Triton installation that the caller named or that made the program: its own ptxas comes first and its
    flags are used. All NULL: none, then the record's "triton_version" tells the flags. */
@@ -12,8 +11,8 @@ typedef struct tr__ptxas_triton {
     const char *version; /* "3.4.0" */
 } tr__ptxas_triton;
 
-tr_status tr__ptxas_compile(const tr__compile_request *request, const tr__ptxas_triton *triton,
-                            tr__compile_result *result, tr_error **error);
+tr_status tr__ptxas_compile(tr__native *native, const tr__compile_request *request,
+                            const tr__ptxas_triton *triton, tr__compile_result *result, tr_error **error);
 
 /* ---- ptxas_find.c ---- */
 
@@ -27,26 +26,12 @@ typedef struct tr__ptxas_tool {
 /* The first that knows `arch` of: the environment's TRITON_PTXAS_PATH (TRITON_PTXAS_BLACKWELL_PATH), the
    installation's own, TRITON_RUNNER_PTXAS, CUDA_HOME, CUDA_PATH, /usr/local/cuda, PATH. arch NULL: the first
    at all. TR_E_COMPILER_MISSING names what was looked at. */
-tr_status tr__ptxas_find(const char *arch, const tr__ptxas_triton *triton, const char *const *environment,
-                         tr__ptxas_tool *out, tr_error **error);
+tr_status tr__ptxas_find(tr__native *native, const char *arch, const tr__ptxas_triton *triton,
+                         const char *const *environment, tr__ptxas_tool *out, tr_error **error);
 void tr__ptxas_tool_release(tr__ptxas_tool *tool);
 
 /* "305" for "3.5.1", "1208" for "12.8"; 0 for NULL and for what is no version. */
 uint32_t tr__ptxas_release(const char *version);
-
-/* ---- ptxas_run.c ---- */
-
-typedef struct tr__ptxas_run {
-    const char *const *argv;
-    int source, cubin;                  /* become its files 0 and 3; -1: none */
-    const tr__compile_request *request; /* whom to ask every 50 ms; NULL: nobody */
-    uint32_t timeout_ms;
-    tr__buffer *log; /* what it prints is appended */
-    int status;      /* set: as waitpid() gives it */
-} tr__ptxas_run;
-
-/* TR_OK whatever it ended with; TR_E_TIMEOUT and TR_E_CANCELLED after killing it. */
-tr_status tr__ptxas_execute(tr__ptxas_run *run, tr_error **error);
 
 /* ---- ptxas_log.c ---- */
 

@@ -1,5 +1,4 @@
 #include "base/file.h"
-#include "base/buffer.h"
 #include "compilers/ptxas.h"
 
 #include <pthread.h>
@@ -7,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { VERSION_TIMEOUT_MS = 10000, KNOWN_MAX = 16 };
@@ -27,13 +25,6 @@ uint32_t tr__ptxas_release(const char *version) {
     unsigned major, minor;
     if (!version || sscanf(version, "%u.%u", &major, &minor) != 2 || major > 9999 || minor > 99) return 0;
     return major * 100 + minor;
-}
-
-static uint32_t newest_ptx(uint32_t release) {
-    uint32_t major = release / 100, minor = release % 100;
-    if (major >= 13) return 90 + (major - 13) * 10 + minor;
-    if (major == 12) return 80 + (minor < 6 ? minor : minor - 1);
-    return major == 11 ? 70 + minor : 63 + minor;
 }
 
 static bool knows(uint32_t release, const char *arch) {
@@ -91,35 +82,34 @@ static void remember(tr__hash identity, const char version[24]) {
 }
 
 /* "Cuda compilation tools, release 12.8, V12.8.93" */
-static bool ask_version(const char *path, char version[24]) {
-    tr__buffer log = {0};
-    tr__ptxas_run run = {.argv = (const char *const[]){path, "--version", NULL},
-                         .source = -1,
-                         .cubin = -1,
-                         .timeout_ms = VERSION_TIMEOUT_MS,
-                         .log = &log};
-    bool answered = !tr__ptxas_execute(&run, NULL) && WIFEXITED(run.status) && !WEXITSTATUS(run.status);
-    const char *release = answered && log.data ? strstr(log.data, ", V") : NULL;
+static bool ask_version(tr__native *native, const char *path, char version[24]) {
+    const char *const argv[] = {path, "--version", NULL};
+    tr__compile_request request = {
+        .from = TR_STAGE_PTX, .to = TR_STAGE_CUBIN, .timeout_ms = VERSION_TIMEOUT_MS};
+    tr__compile_result result = {.log = NULL};
+    tr_status status = tr__native_execute(native, &request, argv, &result, NULL);
+    const char *release = !status && result.log ? strstr(result.log, ", V") : NULL;
     bool found = release && sscanf(release, ", V%23[0-9.]", version) == 1;
-    tr__buffer_release(&log);
+    tr__compile_result_release(&result);
     return found;
 }
 
-static bool identify(const char *path, tr__ptxas_tool *tool) {
+static bool identify(tr__native *native, const char *path, tr__ptxas_tool *tool) {
     tr__hash identity;
     if (!file_identity(path, &identity)) return false;
     if (!recall(identity, tool->version)) {
-        if (!ask_version(path, tool->version)) return false;
+        if (!ask_version(native, path, tool->version)) return false;
         remember(identity, tool->version);
     }
     tool->release = tr__ptxas_release(tool->version);
-    tool->ptx_version = newest_ptx(tool->release);
+    tool->ptx_version = tr__ptx_newest(tool->release);
     return tool->release;
 }
 
 /* ---- candidates ---- */
 
 typedef struct search {
+    tr__native *native;
     const char *arch;
     tr__ptxas_tool *tool;
     tr__buffer seen; /* "; <path> is 12.4, which does not know sm_120" for the message */
@@ -128,7 +118,7 @@ typedef struct search {
 static bool try(search *search, const char *folder, const char *name) {
     char *path = folder && *folder ? tr__path_join(folder, name) : strdup(name);
     tr__ptxas_tool *tool = search->tool;
-    if (path && identify(path, tool)) {
+    if (path && identify(search->native, path, tool)) {
         if (knows(tool->release, search->arch)) {
             tool->path = path;
             return true;
@@ -189,10 +179,10 @@ static bool try_all(search *search, const tr__ptxas_triton *triton, const char *
            try_path(search);
 }
 
-tr_status tr__ptxas_find(const char *arch, const tr__ptxas_triton *triton, const char *const *environment,
-                         tr__ptxas_tool *out, tr_error **error) {
+tr_status tr__ptxas_find(tr__native *native, const char *arch, const tr__ptxas_triton *triton,
+                         const char *const *environment, tr__ptxas_tool *out, tr_error **error) {
     *out = (tr__ptxas_tool){0};
-    search search = {arch, out, {0}};
+    search search = {native, arch, out, {0}};
     bool found = try_all(&search, triton, environment);
     tr_status status = TR_OK;
     if (!found)

@@ -73,6 +73,7 @@ static void reads_errors(void **state) {
 
 /* ---- stand-ins ---- */
 
+static tr__native *native;
 static char folder[] = "/tmp/test_ptxas_XXXXXX";
 
 static const char *place(const char *name) {
@@ -110,7 +111,7 @@ static outcome compile(tr__compile_request request, const char *text, const char
     request.to = TR_STAGE_CUBIN;
     request.source = source;
     if (!request.arch) request.arch = "sm_90";
-    made.status = tr__ptxas_compile(&request, version ? &triton : NULL, &made.result, &made.error);
+    made.status = tr__ptxas_compile(native, &request, version ? &triton : NULL, &made.result, &made.error);
     tr__blob_release(source);
     return made;
 }
@@ -249,12 +250,14 @@ static void fails_in_every_way(void **state) {
 static int make_folder(void **state) {
     char command[256];
     if (!mkdtemp(folder)) return 1;
+    if (tr__native_create(TR_BINARY_DIR "/libexec/" TR__HELPER_FILE, "", &native, NULL)) return 1;
     snprintf(command, sizeof command, "mkdir -p %s/triton/backends/nvidia/bin %s/bin", folder, folder);
     return system(command);
 }
 
 static int remove_folder(void **state) {
     char command[256];
+    tr__native_destroy(native);
     snprintf(command, sizeof command, "/bin/rm -r %s", folder);
     return system(command);
 }

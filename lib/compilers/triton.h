@@ -1,0 +1,48 @@
+/* The Triton installations of this machine, each with a process of its own that compiles (worker.py). */
+#ifndef TR_COMPILERS_TRITON_H
+#define TR_COMPILERS_TRITON_H
+
+#include "compilers/compiler.h"
+
+typedef struct tr__tritons tr__tritons;
+typedef struct tr__peer tr__peer;
+
+typedef struct tr__triton {
+    char *version;         /* "3.4.0" */
+    char *interpreter;     /* its path */
+    char *site;            /* the folder with triton's dist-info */
+    bool separate;         /* the site folder is not one of the interpreter's own */
+    tr__hash identity;     /* equal for equal installations: of the list of its files and their hashes */
+    char *ptxas;           /* its own; NULL: it brings none */
+    char *ptxas_blackwell; /* for newer architectures than `ptxas` knows; NULL: it brings none */
+    tr__peer *peer;
+} tr__triton;
+
+/* Looks in TRITON_RUNNER_PYTHON (interpreters, or interpreter=site-folder pairs, separated by colons), the
+   active virtual environment, then the PATH, in this order; starts nothing, except that a script in an
+   interpreter's place (pyenv's shims) is asked for the interpreter behind it. No installation at all is no
+   failure. */
+tr_status tr__tritons_create(const char *worker, tr__tritons **out, tr_error **error);
+void tr__tritons_destroy(tr__tritons *tritons); /* NULL is accepted; ends the processes */
+
+size_t tr__tritons_count(const tr__tritons *tritons);
+const tr__triton *tr__tritons_at(const tr__tritons *tritons, size_t index);
+
+/* `which`: NULL for the first found, a version ("3.4.0"; "3.4" for the newest 3.4.x), or an interpreter's
+   path. TR_E_COMPILER_MISSING says what there is and what to install. */
+tr_status tr__tritons_select(const tr__tritons *tritons, const char *which, const tr__triton **out,
+                             tr_error **error);
+
+/* From any thread. Messages about a source begin with "line:column: " where that is known; for Python with
+   the file's path. result->extra holds "parameters" for a Python start: in the caller's order {"name",
+   "type", "divisibility", "constant"}; and for a start before cubin "registers", "spills", "local_bytes",
+   "constant_bytes". */
+tr_status tr__triton_compile(const tr__triton *triton, const tr__compile_request *request,
+                             tr__compile_result *result, tr_error **error);
+
+/* triton_search.c: what tr__tritons_create finds, in order, without the peers; the array ends with an entry
+   without version. */
+tr_status tr__triton_search(tr__triton **out, tr_error **error);
+void tr__triton_release(tr__triton *triton);
+
+#endif

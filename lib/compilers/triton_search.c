@@ -1,0 +1,272 @@
+/* Where Triton is installed, read from the folders of Python interpreters without starting them. */
+#include "base/buffer.h"
+#include "base/file.h"
+#include "compilers/spawn.h"
+#include "compilers/triton.h"
+#include "compilers/wire.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RECORD_LIMIT = 1 << 24, ASK_MS = 5000 };
+
+typedef struct search {
+    tr__triton *found;
+    size_t count;
+    bool failed; /* out of memory */
+} search;
+
+/* ---- one site folder ---- */
+
+static bool ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && !strcmp(text + length - end_length, end);
+}
+
+/* "triton-3.4.0.dist-info" gives "3.4.0"; NULL for everything else. */
+static char *dist_version(const char *name) {
+    static const char *const packages[] = {"triton-", "pytorch_triton-", "triton_nightly-"};
+    static const char suffix[] = ".dist-info";
+    if (!ends_with(name, suffix)) return NULL;
+    for (size_t i = 0; i < sizeof packages / sizeof *packages; i++) {
+        size_t length = strlen(packages[i]);
+        if (!strncmp(name, packages[i], length))
+            return strndup(name + length, strlen(name) - length - (sizeof suffix - 1));
+    }
+    return NULL;
+}
+
+static char *if_exists(char *path) {
+    if (path && tr__file_exists(path)) return path;
+    free(path);
+    return NULL;
+}
+
+/* RECORD lists the files of the installation with their hashes. */
+static tr__hash identify(const char *site, const char *dist) {
+    static const char *const files[] = {"RECORD", "METADATA"};
+    tr__hash identity = {0, 0};
+    for (size_t i = 0; i < 2; i++) {
+        char *path = NULL;
+        tr__blob *blob = NULL;
+        if (asprintf(&path, "%s/%s/%s", site, dist, files[i]) < 0) return identity;
+        tr_status status = tr__file_read(path, RECORD_LIMIT, &blob, NULL);
+        if (!status) identity = blob->hash;
+        tr__blob_release(blob);
+        free(path);
+        if (!status) break;
+    }
+    return identity;
+}
+
+static void add(search *search, const char *interpreter, const char *site, const char *dist, char *version,
+                bool separate) {
+    for (size_t i = 0; i < search->count; i++)
+        if (!strcmp(search->found[i].site, site)) {
+            free(version);
+            return;
+        }
+    tr__triton *grown = realloc(search->found, (search->count + 2) * sizeof *grown);
+    if (!grown) {
+        search->failed = true;
+        free(version);
+        return;
+    }
+    search->found = grown;
+    tr__triton *made = &grown[search->count++];
+    grown[search->count] = (tr__triton){0};
+    char *tools = tr__path_join(site, "triton/backends/nvidia/bin");
+    *made =
+        (tr__triton){.version = version,
+                     .interpreter = strdup(interpreter),
+                     .site = strdup(site),
+                     .separate = separate,
+                     .identity = identify(site, dist),
+                     .ptxas = tools ? if_exists(tr__path_join(tools, "ptxas")) : NULL,
+                     .ptxas_blackwell = tools ? if_exists(tr__path_join(tools, "ptxas-blackwell")) : NULL};
+    if (!tools || !made->interpreter || !made->site) search->failed = true;
+    free(tools);
+}
+
+static bool look_in_site(search *search, const char *interpreter, const char *site, bool separate) {
+    DIR *folder = opendir(site);
+    if (!folder) return false;
+    bool there = false;
+    for (struct dirent *entry; !there && (entry = readdir(folder));) {
+        char *version = dist_version(entry->d_name);
+        if (!version) continue;
+        there = true;
+        add(search, interpreter, site, entry->d_name, version, separate);
+    }
+    closedir(folder);
+    return there;
+}
+
+/* ---- one interpreter ---- */
+
+static bool look_in_pattern(search *search, const char *interpreter, const char *pattern) {
+    glob_t found;
+    if (glob(pattern, 0, NULL, &found)) return false;
+    bool there = false;
+    for (size_t i = 0; i < found.gl_pathc && !there; i++)
+        there = look_in_site(search, interpreter, found.gl_pathv[i], false);
+    globfree(&found);
+    return there;
+}
+
+static char *parent_folder(const char *path) {
+    char *folder = tr__path_folder(path), *parent = folder ? tr__path_folder(folder) : NULL;
+    free(folder);
+    return parent;
+}
+
+/* "python3.11" as a file's name says which folders are its own; "python3" leaves all of them possible. */
+static const char *version_of(const char *interpreter) {
+    const char *slash = strrchr(interpreter, '/');
+    const char *name = slash ? slash + 1 : interpreter;
+    return !strncmp(name, "python3.", 8) ? name + 6 : "3*";
+}
+
+static bool look_in_prefix(search *search, const char *interpreter, const char *prefix, const char *version) {
+    static const char *const patterns[] = {"%s/lib/python%s/site-packages", "%s/lib64/python%s/site-packages",
+                                           "%s/lib/python%s/dist-packages",
+                                           "%s/local/lib/python%s/dist-packages"};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        char pattern[4096];
+        int length = snprintf(pattern, sizeof pattern, patterns[i], prefix, version);
+        if (length > 0 && (size_t)length < sizeof pattern && look_in_pattern(search, interpreter, pattern))
+            return true;
+    }
+    return false;
+}
+
+/* pyvenv.cfg beside bin/: an environment. It sees the base's packages when it says so. */
+static bool is_closed_environment(const char *prefix, bool *environment) {
+    char *path = tr__path_join(prefix, "pyvenv.cfg");
+    tr__blob *text = NULL;
+    *environment = path && !tr__file_read(path, 1 << 16, &text, NULL);
+    bool closed = *environment && !strstr(text->data, "include-system-site-packages = true");
+    tr__blob_release(text);
+    free(path);
+    return closed;
+}
+
+static bool look_in_home(search *search, const char *interpreter, const char *version) {
+    const char *home = getenv("HOME");
+    char *local = home ? tr__path_join(home, ".local") : NULL;
+    bool there = local && look_in_prefix(search, interpreter, local, version);
+    free(local);
+    return there;
+}
+
+static bool is_script(const char *path) {
+    char start[2] = "";
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    bool script = read(file, start, 2) == 2 && !memcmp(start, "#!", 2);
+    close(file);
+    return script;
+}
+
+/* What stands in an interpreter's place is run for the path of the real one; NULL when it doesn't say. */
+static char *ask_for_interpreter(const char *script) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC)) return NULL;
+    const char *argv[] = {script, "-c", "import sys; print(sys.executable)", NULL};
+    char **environment = tr__spawn_environment(NULL), text[4096];
+    tr__spawn what = {
+        .argv = argv, .environment = (const char *const *)environment, .files = {-1, ends[1], -1, -1}};
+    tr__spawned spawned = {0, -1};
+    tr_status status = environment ? tr__spawn_start(&what, &spawned, NULL) : TR_E_OUT_OF_MEMORY;
+    tr__spawn_environment_free(environment);
+    close(ends[1]);
+    int64_t until = tr__clock_ns() + (int64_t)ASK_MS * 1000000;
+    while (!status && tr__spawn_check(&spawned) != TR__SPAWN_ENDED && tr__clock_ns() < until) usleep(2000);
+    if (!status && tr__clock_ns() >= until) tr__spawn_kill(&spawned);
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    ssize_t length = status ? 0 : read(ends[0], text, sizeof text - 1);
+    close(ends[0]);
+    if (!status) tr__spawn_forget(&spawned);
+    text[length > 0 ? length : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return *text == '/' && strcmp(text, script) ? strdup(text) : NULL;
+}
+
+static void look_at_interpreter(search *search, const char *interpreter) {
+    char *prefix = parent_folder(interpreter), *real = realpath(interpreter, NULL);
+    char *real_prefix = real ? parent_folder(real) : NULL;
+    if (prefix && real && real_prefix) {
+        bool environment, closed = is_closed_environment(prefix, &environment);
+        const char *version = version_of(real);
+        if (!environment || !look_in_prefix(search, interpreter, prefix, version)) {
+            if (!closed && !look_in_home(search, interpreter, version))
+                look_in_prefix(search, interpreter, real_prefix, version);
+        }
+    }
+    free(prefix);
+    free(real);
+    free(real_prefix);
+}
+
+/* ---- where to look ---- */
+
+/* `program` in the first folder of the PATH that has it; NULL when none has. */
+static char *find_on_path(const char *program) {
+    const char *path = getenv("PATH");
+    char *copy = path ? strdup(path) : NULL, *rest = copy, *found = NULL;
+    for (char *folder; !found && copy && (folder = strsep(&rest, ":"));) {
+        char *candidate = *folder == '/' ? tr__path_join(folder, program) : NULL;
+        if (candidate && !access(candidate, X_OK))
+            found = candidate;
+        else
+            free(candidate);
+    }
+    free(copy);
+    return found;
+}
+
+/* `interpreter`, a path or a name on the PATH, alone or with the site folder to use. */
+static void look_at(search *search, const char *interpreter, const char *site) {
+    char *path = strchr(interpreter, '/') ? strdup(interpreter) : find_on_path(interpreter);
+    if (path && is_script(path)) {
+        char *real = ask_for_interpreter(path);
+        free(path);
+        path = real;
+    }
+    if (path && site)
+        look_in_site(search, path, site, true);
+    else if (path && !access(path, X_OK))
+        look_at_interpreter(search, path);
+    free(path);
+}
+
+static void look_at_entry(search *search, char *entry) {
+    char *equals = strchr(entry, '=');
+    if (equals) *equals = '\0';
+    if (*entry) look_at(search, entry, equals ? equals + 1 : NULL);
+}
+
+tr_status tr__triton_search(tr__triton **out, tr_error **error) {
+    search search = {.found = calloc(1, sizeof *search.found)};
+    const char *listed = getenv("TRITON_RUNNER_PYTHON"), *active = getenv("VIRTUAL_ENV");
+    char *copy = strdup(listed ? listed : ""), *rest = copy;
+    search.failed = !search.found || !copy;
+    for (char *entry; !search.failed && (entry = strsep(&rest, ":"));) look_at_entry(&search, entry);
+    free(copy);
+    char *environment = active && *active ? tr__path_join(active, "bin/python") : NULL;
+    if (!search.failed && environment) look_at(&search, environment, NULL);
+    free(environment);
+    if (!search.failed) look_at(&search, "python3", NULL);
+    if (!search.failed) {
+        *out = search.found;
+        return TR_OK;
+    }
+    for (size_t i = 0; i < search.count; i++) tr__triton_release(&search.found[i]);
+    free(search.found);
+    *out = NULL;
+    return tr__fail_out_of_memory(error);
+}

@@ -1,0 +1,258 @@
+"""The far end of triton.c: a process that has imported one Triton and forks a child for each request.
+
+usage: worker.py SITE_FOLDER, with the control socket as file 3; SITE_FOLDER "" is the interpreter's own.
+
+The protocol is described in peer.h. Children are forked ahead, so that a request waits for no fork. MLIR and LLVM
+abort on much bad input: a child's death is told to the host, in the words of the child's log where they explain it.
+"""
+import gc
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+
+CONTROL, IDLE_CHILDREN = 3, 2
+HEADER_LIMIT, BLOB_LIMIT = 1 << 26, 1 << 31
+POLLRDHUP, PR_SET_PDEATHSIG = 0x2000, 1
+MEMORY_SHARE = 0.75  # of the machine's memory, which one request may use
+
+
+def send_frame(connection, header, blob=b""):
+    text = json.dumps(header).encode()
+    connection.sendall(struct.pack("<IQ", len(text), len(blob)) + text)
+    connection.sendall(blob)
+
+
+def read_exactly(connection, size):
+    parts = bytearray()
+    while len(parts) < size:
+        part = connection.recv(min(size - len(parts), 1 << 20))
+        if not part:
+            os._exit(0)  # the host gave the request up
+        parts += part
+    return bytes(parts)
+
+
+def read_frame(connection):
+    length, size = struct.unpack("<IQ", read_exactly(connection, 12))
+    if length > HEADER_LIMIT or size > BLOB_LIMIT:
+        os._exit(1)
+    return json.loads(read_exactly(connection, length)), read_exactly(connection, size)
+
+
+def receive_files(channel):
+    """Connection and log of a request; None at the end of the socket."""
+    space = socket.CMSG_SPACE(2 * 4)
+    data, rights, _, _ = channel.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
+    if not data or not rights:
+        return None
+    return struct.unpack("2i", rights[0][2])
+
+
+def send_files(channel, files):
+    channel.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", *files))])
+
+
+class Child:
+    """A forked process: idle until its channel brings a request, then busy with that one to its end."""
+
+    def __init__(self, pid, channel, folder):
+        self.pid, self.channel, self.folder = pid, channel, folder
+        self.connection = self.log = None
+
+    def kill(self):
+        for kill in (os.killpg, os.kill):
+            try:
+                kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+class Server:
+
+    def __init__(self, control, compiler, libc):
+        self.control, self.compiler, self.libc = control, compiler, libc
+        self.pid = os.getpid()
+        self.folder = tempfile.mkdtemp(prefix="triton-runner-")
+        self.idle, self.busy, self.made = [], {}, 0
+        self.wakeup, wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
+        self.poller = select.poll()
+        self.poller.register(control, select.POLLIN)
+        self.poller.register(self.wakeup, select.POLLIN)
+        self.host = self.open_host()
+
+    def open_host(self):
+        """The host made the control socket. It closes when the host ends, unless a forked child of it lives on."""
+        pid, _, _ = struct.unpack("3i", self.control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        try:
+            host = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            return None
+        self.poller.register(host, select.POLLIN)
+        return host
+
+    def fork(self):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.made += 1
+        folder = os.path.join(self.folder, str(self.made))
+        pid = os.fork()
+        if not pid:
+            try:
+                self.leave_server_behind(ours)
+                run_child(theirs, folder, self)
+            finally:
+                os._exit(1)
+        theirs.close()
+        return Child(pid, ours, folder)
+
+    def leave_server_behind(self, ours):
+        os.setpgid(0, 0)
+        self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self.pid:
+            os._exit(0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for child in self.idle + list(self.busy.values()):
+            child.channel.close()
+            if child.connection:
+                child.connection.close()
+                os.close(child.log)
+        for file in (self.wakeup, self.host, CONTROL):
+            if file is not None:
+                os.close(file)
+        ours.close()
+
+    def start(self, connection, log):
+        while True:
+            child = self.idle.pop() if self.idle else self.fork()
+            try:
+                send_files(child.channel, (connection, log))
+                break
+            except OSError:  # it died while it was idle
+                self.bury(child)
+        child.connection, child.log = socket.socket(fileno=connection), log
+        self.busy[connection] = child
+        self.poller.register(connection, POLLRDHUP)
+
+    def bury(self, child):
+        child.kill()
+        try:
+            os.waitpid(child.pid, 0)
+        except ChildProcessError:
+            pass
+        child.channel.close()
+
+    def reap(self):
+        for child in list(self.busy.values()):
+            pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
+            if pid and os.WIFSTOPPED(status):
+                child.kill()
+            elif pid:
+                self.finish(child, status)
+        for child in list(self.idle):
+            if os.waitpid(child.pid, os.WNOHANG)[0]:
+                child.channel.close()
+                self.idle.remove(child)
+
+    def finish(self, child, status):
+        if status:
+            try:
+                child.connection.settimeout(0.1)
+                send_frame(child.connection, self.compiler.explain_death(status, read_log(child.log)))
+            except OSError:  # the host is not interested any more
+                pass
+        self.poller.unregister(child.connection)
+        del self.busy[child.connection.fileno()]
+        child.connection.close()
+        child.channel.close()
+        os.close(child.log)
+        shutil.rmtree(child.folder, ignore_errors=True)
+
+    def leave(self):
+        for child in self.idle + list(self.busy.values()):
+            child.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os._exit(0)
+
+    def serve(self):
+        while True:
+            while len(self.idle) < IDLE_CHILDREN:
+                self.idle.append(self.fork())
+            for file, _ in self.poller.poll():
+                if file == self.wakeup:
+                    os.read(self.wakeup, 4096)
+                    self.reap()
+                elif file == self.host:
+                    self.leave()
+                elif file == CONTROL:
+                    files = receive_files(self.control)
+                    if not files:
+                        self.leave()
+                    self.start(*files)
+                elif file in self.busy:  # the host gave the request up
+                    self.busy[file].kill()
+                    self.poller.modify(file, 0)
+
+
+def read_log(log, limit=1 << 20):
+    size = os.fstat(log).st_size
+    return os.pread(log, min(size, limit), max(0, size - limit)).decode(errors="replace")
+
+
+def limit_resources(seconds):
+    """Should nobody be left to stop a child: its time, and memory before the machine has none."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 5, int(seconds) + 6))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory * MEMORY_SHARE),) * 2)
+
+
+def run_child(channel, folder, server):
+    files = receive_files(channel)
+    if not files:
+        os._exit(0)
+    connection, log = socket.socket(fileno=files[0]), files[1]
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    send_frame(connection, {"accepted": os.getpid()})
+    request, source = read_frame(connection)
+    limit_resources(request["seconds"])
+    os.environ.update(setting.split("=", 1) for setting in request["environment"])
+    os.mkdir(folder)
+    tempfile.tempdir = folder
+    os.chdir(folder)
+
+    def send_stage(stage, seconds, data):
+        send_frame(connection, {"stage": stage, "seconds": seconds}, data)
+
+    header = server.compiler.answer(request, source, send_stage, lambda: read_log(log))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    server.libc.fflush(None)
+    send_frame(connection, header)
+    os._exit(0)
+
+
+def main():
+    control = socket.socket(fileno=CONTROL)
+    os.set_inheritable(CONTROL, False)
+    if sys.argv[1]:
+        sys.path.insert(0, sys.argv[1])
+    import ctypes
+    from worker_compiler import Compiler
+    compiler = Compiler()
+    sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+    gc.collect()
+    gc.freeze()
+    Server(control, compiler, ctypes.CDLL(None)).serve()
+
+
+if __name__ == "__main__":
+    main()

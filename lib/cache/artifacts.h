@@ -53,10 +53,11 @@ tr__artifact *tr__artifacts_recall(tr__artifacts *artifacts, const tr__artifact_
 
 /* Asks for an entry with the intent to make it. One of:
      - *found (retained): it was there, or another thread or process has just made it
-     - *claim: it is the caller's to make; ends in tr__artifacts_publish or tr__artifacts_abandon
-   While another makes it, `wait` is called about every 20 ms; non-zero gives up with TR_E_CANCELLED (or the
-   status it returns, if that is one). wait may be NULL. decode, called on what comes from disk, sets
-   `decoded`, or says no (the entry's parts changed since; it is then made anew): may be NULL. */
+     - *claim: it is the caller's to make; ends in tr__artifacts_publish or tr__artifacts_abandon, and what
+   `key` points to lives until then While another makes it, `wait` is called about every 20 ms; non-zero gives
+   up with TR_E_CANCELLED (or the status it returns, if that is one). wait may be NULL. decode, called on what
+   comes from disk, sets `decoded`, or says no (the entry's parts changed since; it is then made anew): may be
+   NULL. */
 typedef struct tr__artifact_claim tr__artifact_claim;
 typedef struct tr__artifact_hooks {
     tr_status (*wait)(void *user);

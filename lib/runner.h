@@ -2,17 +2,30 @@
 #ifndef TR_RUNNER_H
 #define TR_RUNNER_H
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 
-typedef struct tr__driver tr__driver;       /* driver/driver.h: libcuda.so.1 or the CPU device, its symbols, its device */
-typedef struct tr__modules tr__modules;     /* cache/modules.h: CUmodules by content hash and context */
-typedef struct tr__scratches tr__scratches; /* launch/scratch.h: scratch memory of kernels, per context and stream */
+typedef struct tr__driver
+    tr__driver; /* driver/driver.h: libcuda.so.1 or the CPU device, its symbols, its device */
+typedef struct tr__modules tr__modules; /* cache/modules.h: CUmodules by content hash and context */
+typedef struct tr__scratches
+    tr__scratches; /* launch/scratch.h: scratch memory of kernels, per context and stream */
 typedef struct tr__artifacts tr__artifacts; /* cache/artifacts.h: compile results, in memory and on disk */
-typedef struct tr__tritons tr__tritons;     /* compilers/triton.h: Triton installations and their fork servers */
-typedef struct tr__native tr__native;       /* compilers/native.h: the helper process with LLVM and nvJitLink */
+typedef struct tr__tritons tr__tritons; /* compilers/triton.h: Triton installations and their fork servers */
+typedef struct tr__native tr__native;   /* compilers/native.h: the helper process with LLVM and nvJitLink */
+
+enum {
+    TR__PART_DRIVER,
+    TR__PART_MODULES,
+    TR__PART_SCRATCHES,
+    TR__PART_ARTIFACTS,
+    TR__PART_TRITONS,
+    TR__PART_NATIVE,
+    TR__PARTS
+};
 
 struct tr_runner {
     uint32_t references;
@@ -21,24 +34,23 @@ struct tr_runner {
     void (*log)(void *user, int32_t level, const char *message);
     void *log_user;
 
-    pthread_mutex_t lock; /* over the making of what follows; each is thread-safe in itself */
-    tr__driver *driver;
-    tr__modules *modules;
-    tr__scratches *scratches;
-    tr__artifacts *artifacts;
-    tr__tritons *tritons;
-    tr__native *native;
+    pthread_mutex_t lock;   /* over the making of what follows; each is thread-safe in itself */
+    void *parts[TR__PARTS]; /* NULL: not needed so far; read with __atomic loads */
+
+    pthread_mutex_t tools_lock;
+    tr__buffer tools; /* what compilers were found, in words (job_tools.c) */
 };
 
 tr_runner *tr__runner_retain(tr_runner *runner);
 void tr__runner_release(tr_runner *runner);
 bool tr__runner_sealed(const tr_runner *runner);
 
-/* Each makes its part on the first call; later calls give the same pointer. */
+/* Each makes its part on the first call; later calls give the same pointer. What could not be made is tried again by
+   the next call: what was missing may be there then. */
 tr_status tr__runner_driver(tr_runner *runner, tr__driver **out, tr_error **error);
 tr_status tr__runner_modules(tr_runner *runner, tr__modules **out, tr_error **error);
 tr_status tr__runner_scratches(tr_runner *runner, tr__scratches **out, tr_error **error);
-tr_status tr__runner_artifacts(tr_runner *runner, tr__artifacts **out, tr_error **error); /* *out NULL: no cache */
+tr_status tr__runner_artifacts(tr_runner *runner, tr__artifacts **out, tr_error **error);
 tr_status tr__runner_tritons(tr_runner *runner, tr__tritons **out, tr_error **error);
 tr_status tr__runner_native(tr_runner *runner, tr__native **out, tr_error **error);
 

@@ -1,0 +1,232 @@
+/* Who compiles: decided before anything is compiled, because the result's key must say it. */
+#include "job.h"
+
+#include "compilers/ptxas.h"
+#include "driver/driver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- for which architecture ---- */
+
+tr_status tr__device_arch(tr_runner *runner, uint32_t *arch, bool *cpu, tr_error **error) {
+    tr__driver *driver;
+    int major = 0, minor = 0;
+    tr_status status = tr__runner_driver(runner, &driver, error);
+    if (status) return status;
+    *cpu = driver->cpu;
+    CUresult result =
+        driver->cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, driver->device);
+    if (!result)
+        result = driver->cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+                                              driver->device);
+    if (result) return tr__driver_fail(driver, result, "cuDeviceGetAttribute", error);
+    *arch = (uint32_t)(major * 10 + minor);
+    return TR_OK;
+}
+
+static bool has_descriptor(const tr__record *record) {
+    for (size_t i = 0; i < record->param_count; i++)
+        if (record->params[i].type == TR_TYPE_TENSOR_MAP) return true;
+    return false;
+}
+
+/* What is lowered for one architecture already may not fit another. */
+static tr_status check_arch(const tr__job *job, uint32_t arch, tr_error **error) {
+    const tr_program *program = job->program;
+    const char *baked = program->record->arch;
+    if (!baked || program->stage == TR_STAGE_PYTHON) return TR_OK;
+    uint32_t old = (uint32_t)atoi(baked + 3);
+    bool fits =
+        old == arch || program->stage == TR_STAGE_LLIR || (program->stage == TR_STAGE_PTX && old < arch) ||
+        (program->stage == TR_STAGE_TTIR && (!has_descriptor(program->record) || (old < 90) == (arch < 90)));
+    if (fits) return TR_OK;
+    return tr__fail(
+        error, TR_E_INVALID_ARGUMENT,
+        "kernel '%s' is lowered for %s already, at %s: it can't become one for %s; start from an earlier "
+        "stage",
+        tr_program_kernel(program), baked, tr__stage_name(program->stage), job->arch);
+}
+
+tr_status tr__job_choose_arch(tr__job *job, tr_error **error) {
+    const char *given = job->given.arch, *baked = job->program->record->arch;
+    uint32_t arch = 0;
+    bool cpu;
+    if (given) {
+        size_t length = strlen(given), digits = length > 3 ? strspn(given + 3, "0123456789") : 0;
+        bool suffixed = 3 + digits + 1 == length && strchr("af", given[length - 1]);
+        if (strncmp(given, "sm_", 3) || digits < 2 || digits > 3 || (3 + digits != length && !suffixed))
+            return tr__fail(error, TR_E_INVALID_ARGUMENT,
+                            "tr_compile_options.arch is '%.40s'; it must be an architecture like \"sm_90\"",
+                            given);
+        arch = (uint32_t)atoi(given + 3);
+    } else if (baked) {
+        arch = (uint32_t)atoi(baked + 3);
+    } else {
+        tr_status status = tr__device_arch(job->runner, &arch, &cpu, error);
+        if (status) {
+            tr__error_prefix(error,
+                             "no architecture to compile for: give tr_compile_options.arch, as \"sm_90\"");
+            return status;
+        }
+    }
+    snprintf(job->arch, sizeof job->arch, "sm_%u", (unsigned)arch);
+    return check_arch(job, arch, error);
+}
+
+/* ---- which compilers ---- */
+
+static tr_status choose(const char *text, const char *field, const char *const *names,
+                        const tr__maker *makers, tr__maker *out, tr_error **error) {
+    size_t i = 0;
+    while (names[i] && strcmp(names[i], text ? text : "auto")) i++;
+    if (!names[i])
+        return tr__fail(error, TR_E_INVALID_ARGUMENT,
+                        "tr_compile_options.%s is '%.40s'; see the header for what it can be", field, text);
+    *out = makers[i];
+    return TR_OK;
+}
+
+static bool passes(const tr__job *job, tr_stage from) {
+    return job->program->stage <= from && job->to > from;
+}
+
+/* A Triton that is needed must be there; one whose ptxas would only be the better choice need not. */
+static tr_status choose_triton(tr__job *job, bool needed, tr_error **error) {
+    tr__tritons *tritons;
+    const tr__record *record = job->program->record;
+    const char *which = job->given.triton;
+    if (!which) which = record->triton_version;
+    if (!which) which = job->runner->triton;
+    needed = needed || job->given.triton;
+    tr_error *ours = NULL;
+    tr_status status = tr__runner_tritons(job->runner, &tritons, needed ? error : NULL);
+    if (!status) status = tr__tritons_select(tritons, which, &job->triton, needed ? error : &ours);
+    tr_error_destroy(ours);
+    if (status == TR_E_OUT_OF_MEMORY || !needed) return status == TR_E_OUT_OF_MEMORY ? status : TR_OK;
+    if (status && !job->given.triton && record->triton_version)
+        tr__error_prefix(error, "kernel '%s' was made by Triton %s", tr_program_kernel(job->program),
+                         record->triton_version);
+    return status;
+}
+
+tr_status tr__job_choose_tools(tr__job *job, tr_error **error) {
+    static const char *const llvms[] = {"auto", "llvm", "triton", NULL};
+    static const tr__maker llvm_makers[] = {TR__MAKER_ANY_ASSEMBLER, TR__MAKER_LLVM, TR__MAKER_TRITON};
+    static const char *const assemblers[] = {"auto", "ptxas", "nvjitlink", "driver", NULL};
+    static const tr__maker assembler_makers[] = {TR__MAKER_ANY_ASSEMBLER, TR__MAKER_PTXAS,
+                                                 TR__MAKER_NVJITLINK, TR__MAKER_DRIVER};
+    bool early = passes(job, TR_STAGE_PYTHON) || passes(job, TR_STAGE_TTIR) || passes(job, TR_STAGE_TTGIR);
+    tr_status status = choose(job->given.llvm, "llvm", llvms, llvm_makers, &job->llvm, error);
+    if (!status)
+        status =
+            choose(job->given.assembler, "assembler", assemblers, assembler_makers, &job->assembler, error);
+    if (status) return status;
+    bool undecided = job->llvm == TR__MAKER_ANY_ASSEMBLER;
+    bool known = job->given.triton || job->program->record->triton_version || early;
+    bool through_triton = passes(job, TR_STAGE_LLIR) && job->llvm == TR__MAKER_TRITON;
+    status = choose_triton(job, early || through_triton, error);
+    if (undecided) job->llvm = job->triton && known ? TR__MAKER_TRITON : TR__MAKER_LLVM;
+    return status;
+}
+
+/* ---- what the key says of them; found once in a runner's life ---- */
+
+static void describe_file(tr__buffer *out, const char *path) {
+    struct stat info;
+    if (!path || stat(path, &info)) {
+        tr__buffer_puts(out, "missing");
+        return;
+    }
+    tr__buffer_printf(out, "%s,%lld,%lld.%ld", path, (long long)info.st_size, (long long)info.st_mtim.tv_sec,
+                      info.st_mtim.tv_nsec);
+}
+
+static void describe_llvm(tr__job *job, tr__buffer *out) {
+    char *path = tr__runner_find(job->runner, TR__PLUGIN_FILE);
+    describe_file(out, path);
+    free(path);
+}
+
+static void describe_driver(tr__job *job, tr__buffer *out) {
+    tr__driver *driver;
+    if (!tr__runner_driver(job->runner, &driver, NULL)) tr__buffer_printf(out, "driver %d", driver->version);
+}
+
+static bool describe_ptxas(tr__job *job, tr__native *native, tr__buffer *out) {
+    tr__ptxas_tool tool;
+    tr__ptxas_triton triton = {job->triton ? job->triton->site : NULL,
+                               job->triton ? job->triton->version : NULL};
+    if (tr__ptxas_find(native, job->arch, job->triton ? &triton : NULL, job->given.environment, &tool, NULL))
+        return false;
+    tr__buffer_printf(out, "ptxas %s ", tool.version);
+    describe_file(out, tool.path);
+    tr__ptxas_tool_release(&tool);
+    return true;
+}
+
+static void describe_assembler(tr__job *job, tr__buffer *out) {
+    tr__native *native;
+    char *version = NULL;
+    bool any = job->assembler == TR__MAKER_ANY_ASSEMBLER;
+    if (tr__runner_native(job->runner, &native, NULL)) return;
+    if ((any || job->assembler == TR__MAKER_PTXAS) && describe_ptxas(job, native, out)) return;
+    if ((any || job->assembler == TR__MAKER_NVJITLINK) &&
+        !tr__native_nvjitlink_version(native, &version, NULL))
+        tr__buffer_printf(out, "nvjitlink %s", version);
+    else if (any || job->assembler == TR__MAKER_DRIVER)
+        describe_driver(job, out);
+    free(version);
+}
+
+/* "name\0description" pairs; an engine compiles for one or two architectures with one or two Tritons. */
+static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*find)(tr__job *, tr__buffer *)) {
+    tr_runner *runner = job->runner;
+    tr__buffer found = {0};
+    pthread_mutex_lock(&runner->tools_lock);
+    for (const char *at = runner->tools.data;
+         at && at < runner->tools.data + runner->tools.size && !found.size;) {
+        const char *description = at + strlen(at) + 1;
+        if (!strcmp(at, name)) tr__buffer_puts(&found, description);
+        at = description + strlen(description) + 1;
+    }
+    pthread_mutex_unlock(&runner->tools_lock);
+    if (!found.size) {
+        find(job, &found);
+        if (!found.size) tr__buffer_puts(&found, "none");
+        pthread_mutex_lock(&runner->tools_lock);
+        if (!found.failed && !job->given.environment) {
+            tr__buffer_append(&runner->tools, name, strlen(name) + 1);
+            tr__buffer_append(&runner->tools, found.data, found.size + 1);
+        }
+        pthread_mutex_unlock(&runner->tools_lock);
+    }
+    tr__buffer_printf(key, "%s=%s\n", name, found.data ? found.data : "");
+    bool ok = !found.failed;
+    tr__buffer_release(&found);
+    return ok;
+}
+
+bool tr__job_key(tr__job *job, tr__buffer *key) {
+    const tr_program *program = job->program;
+    char identity[33] = "none", metadata[33], name[96];
+    if (job->triton) tr__hash_hex(job->triton->identity, identity);
+    tr__hash_hex(program->metadata->hash, metadata);
+    tr__buffer_printf(key, "from=%d\nto=%d\narch=%s\nkernel=%s\nmetadata=%s\ntriton=%s\noptions=%s\n",
+                      program->stage, job->to, job->arch, tr_program_kernel(program), metadata, identity,
+                      job->given.options ? job->given.options : "");
+    if (program->signature)
+        tr__buffer_printf(key, "signature=%s\npath=%s\n", program->signature, tr__program_name(program));
+    for (const char *const *at = job->given.environment; at && *at; at++)
+        tr__buffer_printf(key, "env=%s\n", *at);
+    bool ok = true;
+    if (passes(job, TR_STAGE_LLIR) && job->llvm == TR__MAKER_LLVM)
+        ok = describe(job, key, "llvm", describe_llvm);
+    if (passes(job, TR_STAGE_PTX)) {
+        snprintf(name, sizeof name, "assembler %d %s %.40s", job->assembler, job->arch, identity);
+        ok = ok && describe(job, key, name, describe_assembler);
+    }
+    return ok && !key->failed;
+}

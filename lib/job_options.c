@@ -155,7 +155,7 @@ tr_status tr__job_read_options(tr__job *job, tr_error **error) {
     json_t *value;
     int to_come = stages_to_come(job->program->stage);
     tr_status status = check_environment(job, error);
-    if (!status && job->given.options) status = parse(job, error);
+    if (!status && job->given.options && *job->given.options) status = parse(job, error);
     if (status) return status;
     job->options = json_object();
     if (!job->options) return tr__fail_out_of_memory(error);

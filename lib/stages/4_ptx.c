@@ -52,11 +52,12 @@ static tr_status read_header(tr__scan *scan, header *out) {
 
 static const struct {
     const char *name;
-    tr_type type; /* 0: bits that any type of this size may have */
+    tr_type
+        type; /* 0: bits that any type of this size may have. Signs tell nothing: Triton writes .u32 for i32 */
     uint32_t size;
-} types[] = {{".u8", TR_TYPE_U8, 1},   {".s8", TR_TYPE_I8, 1},   {".b8", 0, 1},
-             {".u16", TR_TYPE_U16, 2}, {".s16", TR_TYPE_I16, 2}, {".b16", 0, 2},
-             {".f16", TR_TYPE_F16, 2}, {".u32", TR_TYPE_U32, 4}, {".s32", TR_TYPE_I32, 4},
+} types[] = {{".u8", TR_TYPE_I8, 1},   {".s8", TR_TYPE_I8, 1},   {".b8", 0, 1},
+             {".u16", TR_TYPE_I16, 2}, {".s16", TR_TYPE_I16, 2}, {".b16", 0, 2},
+             {".f16", TR_TYPE_F16, 2}, {".u32", TR_TYPE_I32, 4}, {".s32", TR_TYPE_I32, 4},
              {".b32", 0, 4},           {".f32", TR_TYPE_F32, 4}, {".u64", 0, 8},
              {".s64", TR_TYPE_I64, 8}, {".b64", 0, 8},           {".f64", TR_TYPE_F64, 8}};
 

@@ -1,0 +1,65 @@
+/* ldmatrix, stmatrix, movmatrix: 8 × 8 matrices of 16-bit elements, a register each. */
+#include "machine/lanes/fragment.h"
+#include "machine/lanes/lanes.h"
+
+/* Where the rows of `count` matrices lie: lanes 8i … 8i + 7 say it for matrix i. NULL: one is outside. */
+static char *const *find_rows(trcpu_warp *warp, const trcpu_insn *insn, const uint32_t *address,
+                              uint32_t count, char **rows, bool write) {
+    for (uint32_t i = 0; i < 8 * count; i++) {
+        uint32_t at = address[i] + (uint32_t)insn->imm;
+        if (at % 16 || at > warp->shared_bytes || warp->shared_bytes - at < 16) {
+            trcpu_fault_access(warp, insn, i, at, 16, TRCPU_SPACE_SHARED, write);
+            return NULL;
+        }
+        rows[i] = warp->shared + at;
+    }
+    return rows;
+}
+
+HANDLER(ldmatrix) {
+    char *rows[32];
+    const uint32_t count = insn->mode;
+    if (mask != warp->live) return apart(warp, insn, mask);
+    if (!find_rows(warp, insn, ROW_AT(uint32_t, insn->rows[count]), count, rows, false)) return TRCPU_LEAVE;
+    row16 matrix[4][8];
+    for (uint32_t i = 0; i < count; i++) {
+        for (int row = 0; row < 8; row++) memcpy(&matrix[i][row], rows[8 * i + (uint32_t)row], 16);
+        if (insn->flags & TRCPU_TRANS) transpose16(matrix[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) memcpy(ROW_AT(uint32_t, insn->rows[i]), matrix[i], sizeof matrix[i]);
+    return insn + 1;
+}
+
+HANDLER(stmatrix) {
+    char *rows[32];
+    const uint32_t count = insn->mode;
+    if (mask != warp->live) return apart(warp, insn, mask);
+    if (!find_rows(warp, insn, ROW(uint32_t, 0), count, rows, true)) return TRCPU_LEAVE;
+    for (uint32_t i = 0; i < count; i++) {
+        row16 matrix[8];
+        memcpy(matrix, ROW_AT(uint32_t, insn->rows[1 + i]), sizeof matrix);
+        if (insn->flags & TRCPU_TRANS) transpose16(matrix);
+        for (int row = 0; row < 8; row++) memcpy(rows[8 * i + (uint32_t)row], &matrix[row], 16);
+    }
+    return insn + 1;
+}
+
+HANDLER(movmatrix) {
+    row16 matrix[8];
+    if (mask != warp->live) return apart(warp, insn, mask);
+    memcpy(matrix, ROW(uint32_t, 1), sizeof matrix);
+    transpose16(matrix);
+    memcpy(ROW(uint32_t, 0), matrix, sizeof matrix);
+    return insn + 1;
+}
+
+FORMS(matrix){
+    {"ldmatrix.sync.aligned.m8n8.x1.?trans.shared.b16", "V=S", ldmatrix, 1, 0},
+    {"ldmatrix.sync.aligned.m8n8.x2.?trans.shared.b16", "V=S", ldmatrix, 2, 0},
+    {"ldmatrix.sync.aligned.m8n8.x4.?trans.shared.b16", "V=S", ldmatrix, 4, 0},
+    {"stmatrix.sync.aligned.m8n8.x1.?trans.shared.b16", "=SV", stmatrix, 1, 0},
+    {"stmatrix.sync.aligned.m8n8.x2.?trans.shared.b16", "=SV", stmatrix, 2, 0},
+    {"stmatrix.sync.aligned.m8n8.x4.?trans.shared.b16", "=SV", stmatrix, 4, 0},
+    {"movmatrix.sync.aligned.m8n8.trans.b16", "w=w", movmatrix, 0, 0},
+    END_OF_FORMS,
+};

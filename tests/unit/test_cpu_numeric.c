@@ -84,7 +84,7 @@ static uint32_t reference(int index, double value, trcpu_rounding rounding, int 
     uint32_t max = f->finite - 1, overflow = f->infinity ? f->infinity : f->nan ? f->nan : max;
     if (isnan(value)) return f->format == TRCPU_TF32 ? 0x7fffffff : f->nan ? f->nan : max;
     bool negative = signbit(value);
-    bool saturate = flags & TRCPU_NARROW_SATFINITE;
+    bool saturate = flags & TRCPU_SATFINITE;
     uint32_t bits;
     if (isinf(value)) {
         bits = saturate ? max : overflow;
@@ -94,7 +94,7 @@ static uint32_t reference(int index, double value, trcpu_rounding rounding, int 
             rounding == TRCPU_ROUND_ZERO || rounding == (negative ? TRCPU_ROUND_UP : TRCPU_ROUND_DOWN);
         if (bits > max) bits = saturate || stops ? max : overflow;
     }
-    if (negative && flags & TRCPU_NARROW_RELU) return 0;
+    if (negative && flags & TRCPU_RELU) return 0;
     if (negative) bits |= 1u << (f->exponent_bits + f->mantissa_bits);
     return bits << f->shift;
 }
@@ -226,12 +226,12 @@ static void pairs_are_packed(void **state) {
         int width;
     } cases[] = {{TRCPU_F16, 16}, {TRCPU_BF16, 16}, {TRCPU_E4M3, 8}, {TRCPU_E5M2, 8}, {TRCPU_E2M1, 4}};
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
-        trcpu_row_narrow_pair(out, high, low, cases[i].format, TRCPU_ROUND_NEAREST, TRCPU_NARROW_SATFINITE);
+        trcpu_row_narrow_pair(out, high, low, cases[i].format, TRCPU_ROUND_NEAREST, TRCPU_SATFINITE);
         for (int lane = 0; lane < 32; lane++) {
             uint32_t expected =
-                trcpu_narrow(high[lane], cases[i].format, TRCPU_ROUND_NEAREST, TRCPU_NARROW_SATFINITE)
+                trcpu_narrow(high[lane], cases[i].format, TRCPU_ROUND_NEAREST, TRCPU_SATFINITE)
                     << cases[i].width |
-                trcpu_narrow(low[lane], cases[i].format, TRCPU_ROUND_NEAREST, TRCPU_NARROW_SATFINITE);
+                trcpu_narrow(low[lane], cases[i].format, TRCPU_ROUND_NEAREST, TRCPU_SATFINITE);
             assert_int_equal(out[lane], expected);
         }
     }

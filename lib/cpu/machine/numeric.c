@@ -29,11 +29,11 @@ TRCPU_INLINE void narrow_row(uint32_t *out, const float *in, trcpu_format format
 void trcpu_row_narrow(uint32_t *out, const float *in, trcpu_format format, trcpu_rounding rounding,
                       int flags) {
 #define NARROW_NEAREST(constant)   narrow_row(out, in, constant, TRCPU_ROUND_NEAREST, 0)
-#define NARROW_SATFINITE(constant) narrow_row(out, in, constant, TRCPU_ROUND_NEAREST, TRCPU_NARROW_SATFINITE)
+#define NARROW_SATFINITE(constant) narrow_row(out, in, constant, TRCPU_ROUND_NEAREST, TRCPU_SATFINITE)
 #define NARROW(constant)           narrow_row(out, in, constant, rounding, flags)
     if (rounding == TRCPU_ROUND_NEAREST && flags == 0)
         FOR_FORMAT(format, NARROW_NEAREST)
-    else if (rounding == TRCPU_ROUND_NEAREST && flags == TRCPU_NARROW_SATFINITE)
+    else if (rounding == TRCPU_ROUND_NEAREST && flags == TRCPU_SATFINITE)
         FOR_FORMAT(format, NARROW_SATFINITE)
     else
         FOR_FORMAT(format, NARROW)

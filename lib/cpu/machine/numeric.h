@@ -35,8 +35,8 @@ typedef enum trcpu_rounding {
 } trcpu_rounding;
 
 enum {
-    TRCPU_NARROW_RELU = 1,      /* .relu: what is below zero, and -0, becomes +0 */
-    TRCPU_NARROW_SATFINITE = 2, /* .satfinite: beyond the largest finite number becomes that number */
+    TRCPU_RELU = 1,      /* .relu: what is below zero, and -0, becomes +0 */
+    TRCPU_SATFINITE = 2, /* .satfinite: beyond the largest finite number becomes that number */
 };
 
 /* max: the bits of the largest finite magnitude; what lies above it is `overflow` (infinity, or NaN or max
@@ -94,12 +94,11 @@ TRCPU_INLINE bool trcpu_rounding_stops_at_max(bool negative, trcpu_rounding roun
 TRCPU_INLINE uint32_t trcpu_tf32_of_float(float value, trcpu_rounding rounding, int flags) {
     uint32_t bits = trcpu_bits(value), magnitude = bits & 0x7fffffff, sign = bits & 0x80000000;
     uint32_t rounded = (magnitude + trcpu_rounding_bias(magnitude, 13, sign != 0, rounding)) & 0x7fffe000;
-    uint32_t limit = flags & TRCPU_NARROW_SATFINITE || trcpu_rounding_stops_at_max(sign != 0, rounding)
-                         ? 0x7f7fe000
-                         : 0x7f800000;
+    uint32_t limit =
+        flags & TRCPU_SATFINITE || trcpu_rounding_stops_at_max(sign != 0, rounding) ? 0x7f7fe000 : 0x7f800000;
     rounded = rounded >= 0x7f800000 ? limit : rounded;
-    rounded = magnitude == 0x7f800000 && !(flags & TRCPU_NARROW_SATFINITE) ? magnitude : rounded;
-    uint32_t result = flags & TRCPU_NARROW_RELU && sign ? 0 : rounded | sign;
+    rounded = magnitude == 0x7f800000 && !(flags & TRCPU_SATFINITE) ? magnitude : rounded;
+    uint32_t result = flags & TRCPU_RELU && sign ? 0 : rounded | sign;
     return magnitude > 0x7f800000 ? 0x7fffffff : result;
 }
 
@@ -124,12 +123,11 @@ TRCPU_INLINE uint32_t trcpu_narrow(float value, trcpu_format format, trcpu_round
         (significand + trcpu_rounding_bias(significand, dropped, negative, rounding)) >> dropped;
     rounded += (uint32_t)(exponent < 1 ? 0 : exponent - 1) << to.mantissa_bits;
 
-    uint32_t limit = flags & TRCPU_NARROW_SATFINITE || trcpu_rounding_stops_at_max(negative, rounding)
-                         ? to.max
-                         : to.overflow;
+    uint32_t limit =
+        flags & TRCPU_SATFINITE || trcpu_rounding_stops_at_max(negative, rounding) ? to.max : to.overflow;
     rounded = rounded > to.max ? limit : rounded;
-    rounded = magnitude == 0x7f800000 && !(flags & TRCPU_NARROW_SATFINITE) ? to.overflow : rounded;
-    uint32_t result = negative ? (flags & TRCPU_NARROW_RELU ? 0 : rounded | sign_bit) : rounded;
+    rounded = magnitude == 0x7f800000 && !(flags & TRCPU_SATFINITE) ? to.overflow : rounded;
+    uint32_t result = negative ? (flags & TRCPU_RELU ? 0 : rounded | sign_bit) : rounded;
     return magnitude > 0x7f800000 ? to.nan : result;
 }
 

@@ -24,7 +24,7 @@ HANDLER(ldmatrix) {
     row16 matrix[4][8];
     for (uint32_t i = 0; i < count; i++) {
         for (int row = 0; row < 8; row++) memcpy(&matrix[i][row], rows[8 * i + (uint32_t)row], 16);
-        if (insn->flags & TRCPU_TRANS) transpose16(matrix[i]);
+        if (insn->flags & TRCPU_HAS_TRANS) transpose16(matrix[i]);
     }
     for (uint32_t i = 0; i < count; i++) memcpy(ROW_AT(uint32_t, insn->rows[i]), matrix[i], sizeof matrix[i]);
     return insn + 1;
@@ -38,7 +38,7 @@ HANDLER(stmatrix) {
     for (uint32_t i = 0; i < count; i++) {
         row16 matrix[8];
         memcpy(matrix, ROW_AT(uint32_t, insn->rows[1 + i]), sizeof matrix);
-        if (insn->flags & TRCPU_TRANS) transpose16(matrix);
+        if (insn->flags & TRCPU_HAS_TRANS) transpose16(matrix);
         for (int row = 0; row < 8; row++) memcpy(rows[8 * i + (uint32_t)row], &matrix[row], 16);
     }
     return insn + 1;

@@ -76,7 +76,9 @@ static bool decode(void *user, tr__artifact *artifact) {
 
 static tr_status compile(tr__job *job, tr__artifact **out, tr_error **error) {
     tr_status status = tr__job_run(job, error);
-    return status ? status : tr__job_artifact(job, out, error);
+    if (!status) status = tr__job_artifact(job, out, error);
+    __atomic_fetch_add(status ? &job->runner->compile_failures : &job->runner->compiled, 1, __ATOMIC_RELAXED);
+    return status;
 }
 
 static tr_status fail_sealed(const tr__job *job, tr_error **error) {

@@ -20,7 +20,11 @@
 static char *look(const char *folder, const char *tail, const char *file, char **first) {
     char *path = NULL;
     if (!folder || asprintf(&path, "%s%s/%s", folder, tail, file) < 0) return NULL;
-    if (tr__file_exists(path)) return path;
+    if (tr__file_exists(path)) {
+        char *resolved = realpath(path, NULL);
+        if (resolved) free(path);
+        return resolved ? resolved : path;
+    }
     if (*first)
         free(path);
     else

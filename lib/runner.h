@@ -37,6 +37,8 @@ struct tr_runner {
     pthread_mutex_t lock;   /* over the making of what follows; each is thread-safe in itself */
     void *parts[TR__PARTS]; /* NULL: not needed so far; read with __atomic loads */
 
+    uint64_t compiled, compile_failures; /* counted with __atomic operations */
+
     pthread_mutex_t tools_lock;
     tr__buffer tools; /* what compilers were found, in words (job_tools.c) */
 };

@@ -13,6 +13,7 @@ from .stages import literal, split_top
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent
 REGISTRY = []
+ANYTHING = object()  # a reference's answer for a buffer whose content depends on which program came first
 
 
 class Random:
@@ -103,15 +104,17 @@ class Case:
     inputs       Random → {parameter: array, number or Descriptor}, outputs' first content among them
     reference    {parameter: what the kernel is given, decoded to float64} → {parameter: what it shall hold after}
     versions     (first, last) Triton that can express it; archs that can; why others cannot
+    invariant    what must hold of the buffers afterwards, where the reference leaves some open
     prints       {pattern: how many of the lines that the kernel prints match it}; other lines are wrong
     """
 
     def __init__(self, name, file, kernel, signature, grid, inputs, reference, tolerance, warps=4, stages=3,
-                 versions=(None, None), archs=None, why="", prints=None, **options):
+                 versions=(None, None), archs=None, why="", invariant=None, prints=None, **options):
         self.name, self.file, self.kernel, self.signature = name, file, kernel, signature
         self.grid = tuple(grid) + (1, ) * (3 - len(grid))
         self.inputs, self.reference, self.tolerance = inputs, reference, tolerance
-        self.versions, self.archs, self.why, self.prints = versions, archs, why, prints
+        self.versions, self.archs, self.why = versions, archs, why
+        self.invariant, self.prints = invariant, prints
         self.options = dict(options, num_warps=warps, num_stages=stages)
 
     @functools.cached_property

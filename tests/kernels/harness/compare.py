@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from . import dtypes
+from .case import ANYTHING
 
 SAMPLE = 64
 
@@ -49,13 +50,19 @@ def mismatch(actual, expected, rtol, atol):
 
 
 def against_reference(case, results, arguments):
-    """([problems], largest error as a share of the tolerance). A buffer without a reference must be unchanged."""
+    """([problems], largest error as a share of the tolerance, results that repeat from run to run).
+
+    A buffer that the reference does not name must be unchanged."""
     expected = case.expected(arguments)
     problems, worst = [], 0.0
+    if case.invariant and not case.invariant(results):
+        problems.append("the invariant does not hold")
     for parameter in case.parameters:
         if parameter.name not in results:
             continue
         stored = results[parameter.name]
+        if expected.get(parameter.name) is ANYTHING:
+            continue
         if parameter.name in expected:
             wanted = np.asarray(expected[parameter.name])
             if case.tolerance.rtol == case.tolerance.atol == 0:
@@ -69,7 +76,8 @@ def against_reference(case, results, arguments):
         if text:
             problems.append("%s: %s" % (parameter.name, text))
     unknown = set(expected) - set(results)
-    return problems + ["the reference names %s, which is no buffer" % name for name in unknown], worst
+    repeating = {name: stored for name, stored in results.items() if expected.get(name) is not ANYTHING}
+    return problems + ["the reference names %s, which is no buffer" % name for name in unknown], worst, repeating
 
 
 class Goldens:

@@ -36,10 +36,10 @@ def one(driver, case, ptx, metadata):
     except drive.DriverError as error:
         return {"status": "failed", "why": str(error), "broken": True}
     seconds = time.monotonic() - started
-    problems, worst = compare.against_reference(case, results, arguments)
+    problems, worst, repeating = compare.against_reference(case, results, arguments)
     problems += case.wrong_prints(printed)
     return {"status": "failed" if problems else "passed", "why": "; ".join(problems), "worst": worst,
-            "seconds": seconds, "results": results, "printed": printed}
+            "seconds": seconds, "results": repeating, "printed": printed}
 
 
 def serve(connection, library, arch, cases):

@@ -75,7 +75,8 @@ def main():
     arguments = parser.parse_args()
     installation = compiler.find_installation(VERSION)
     if installation is None:
-        sys.exit("no Triton %s: name an interpreter that has it in TRITON_RUNNER_PYTHON" % VERSION)
+        print("no Triton %s: name an interpreter that has it in TRITON_RUNNER_PYTHON" % VERSION)
+        sys.exit(77)
     with tempfile.TemporaryDirectory() as made:
         made = pathlib.Path(made)
         regenerate(installation, made)

@@ -84,7 +84,7 @@ class Worker:
         status = self.child.wait()
         self.child = None
         why = "no answer within %d s" % TIME_LIMIT if not ready else "the compiler ended with status %d" % status
-        return {"error": why, "log": ""}
+        return {"error": why, "log": "", "late": not ready}
 
 
 class Cache:
@@ -107,6 +107,8 @@ class Cache:
             reply = self.workers[installation].compile(
                 file=file, kernel=kernel, signature=signature, arch=int(arch[3:]), options=options, keep=["ptx"],
                 out=str(folder), name=stem)
+            if reply.get("late"):  # the machine may have been busy: nothing to remember
+                return None, reply["error"]
             record.with_suffix(".tmp").write_text(json.dumps(reply))
             record.with_suffix(".tmp").rename(record)
         reply = json.loads(record.read_text())

@@ -17,6 +17,15 @@ static const struct symbol {
 #include "driver/cuda_symbols.inc"
 };
 
+/* What a driver older than 12.0 has instead of ids: the current context's address. There is one such driver in a
+   process. */
+static CUresult (*get_current)(CUcontext *context);
+static CUresult id_by_address(CUcontext context, unsigned long long *id) {
+    CUresult result = context ? CUDA_SUCCESS : get_current(&context);
+    *id = (uintptr_t)context;
+    return result;
+}
+
 static tr_status resolve(tr__driver *driver, const char *path, tr_error **error) {
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         void *found = dlsym(driver->library, symbols[i].name);
@@ -27,6 +36,10 @@ static tr_status resolve(tr__driver *driver, const char *path, tr_error **error)
                 "NVIDIA driver, or ask for device \"cpu\"",
                 path, symbols[i].name, symbols[i].since / 1000, symbols[i].since % 1000 / 10);
         memcpy((char *)driver + symbols[i].offset, &found, sizeof found);
+    }
+    if (!driver->cuCtxGetId) {
+        get_current = driver->cuCtxGetCurrent;
+        driver->cuCtxGetId = id_by_address;
     }
     void *fault = dlsym(driver->library, "trcpu_last_fault");
     memcpy(&driver->trcpu_last_fault, &fault, sizeof fault);

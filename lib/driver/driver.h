@@ -63,12 +63,9 @@ void tr__driver_leave(const tr__driver *driver, tr__scope *scope);
 
 /* The id of the current context, 0 without one. Each launch asks. */
 static inline uint64_t tr__driver_current(const tr__driver *driver) {
-    if (__builtin_expect(driver->cuCtxGetId != NULL, 1)) {
-        unsigned long long id = 0;
-        return driver->cuCtxGetId(NULL, &id) ? 0 : (uint64_t)id;
-    }
-    CUcontext handle = NULL; /* a driver older than 12.0: the address must do */
-    return driver->cuCtxGetCurrent(&handle) ? 0 : (uint64_t)(uintptr_t)handle;
+    unsigned long long id = 0; /* stays so when the call fails */
+    driver->cuCtxGetId(NULL, &id);
+    return id;
 }
 
 /* Loading and allocating are forbidden to a thread while another thread captures in the strictest mode,

@@ -40,7 +40,7 @@ static tr_status ask(const tr_kernel *kernel, tr_attribute attribute, int64_t *o
         case TR_ATTRIBUTE_NUM_WARPS: *out = record->num_warps; break;
         case TR_ATTRIBUTE_NUM_CTAS: *out = record->num_ctas; break;
         case TR_ATTRIBUTE_SHARED: *out = (int64_t)record->shared + instance->static_shared; break;
-        case TR_ATTRIBUTE_PACKED_SIZE: *out = kernel->pack->size; break;
+        case TR_ATTRIBUTE_PACKED_SIZE: *out = (int64_t)kernel->pack->size; break;
         case TR_ATTRIBUTE_REGISTERS:
             result = from_driver(kernel, instance, CU_FUNC_ATTRIBUTE_NUM_REGS, out);
             break;

@@ -145,8 +145,11 @@ static tr_status assemble(tr_kernel *kernel, tr__scope *scope, tr_error **error)
     if (!status) status = tr__instance_create(kernel, scope->context, &kernel->instances, error);
     if (!status) status = find_hidden(kernel, kernel->instances->function, error);
     if (!status) status = find_layout(kernel, kernel->instances->function, error);
-    if (!status) kernel->careful = kernel->record->cooperative || needs_scratch(kernel->record);
-    return status;
+    if (status) return status;
+    kernel->count = kernel->pack->size > TR__PACKED_USUAL ? SIZE_MAX : kernel->pack->count;
+    kernel->careful = kernel->record->num_ctas > 1 || kernel->record->cooperative || !kernel->pack->size ||
+                      needs_scratch(kernel->record);
+    return TR_OK;
 }
 
 tr_status tr_kernel_create(const tr_program *program, tr_kernel **out, tr_error **error) {

@@ -24,13 +24,16 @@ typedef struct tr__instance {
 } tr__instance;
 
 struct tr_kernel {
-    uint32_t references;
-    bool careful; /* launching takes more than storing arguments: scratch, a cooperative grid */
-    tr__driver *driver;
+    /* What each launch reads. */
+    size_t count; /* of arguments; SIZE_MAX: too large for the quick way */
     const tr__pack *pack;
-    tr__instance *instances; /* only grows; read without the lock */
-    uint32_t spread[3];      /* CTAs per cell of the caller's grid */
+    tr__driver *driver;
+    tr__instance *instances; /* at least one; only grows; read without the lock */
     uint32_t grid_limit[3];  /* cells */
+    uint32_t careful; /* launching takes more than storing arguments: clusters, scratch, a cooperative grid */
+
+    uint32_t spread[3]; /* CTAs per cell of the caller's grid */
+    uint32_t references;
     const tr__record *record;
     tr__record *own_record; /* where the program's lacked something the driver knows; else NULL */
     tr_program *program;    /* retained: what was loaded */
@@ -39,11 +42,15 @@ struct tr_kernel {
     pthread_mutex_t lock; /* over the making of instances */
 };
 
+enum { TR__PACKED_USUAL = 2048 }; /* bytes of arguments that nearly every kernel keeps under */
+
 /* The instance of the context with this id; NULL: not loaded there. */
 static inline tr__instance *tr__kernel_find(const tr_kernel *kernel, uint64_t context) {
     tr__instance *instance = __atomic_load_n(&kernel->instances, __ATOMIC_ACQUIRE);
-    while (instance && instance->context.id != context) instance = instance->next;
-    return instance;
+    do {
+        if (__builtin_expect(instance->context.id == context, 1)) return instance;
+    } while ((instance = instance->next));
+    return NULL;
 }
 
 /* The same, loaded if need be; `context` is current. */

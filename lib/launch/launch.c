@@ -9,10 +9,9 @@
 
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-enum { USUAL = 2048 }; /* bytes of arguments that nearly every kernel keeps under */
-
-__attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel, const uint32_t grid[3],
-                                                       tr_error **error) {
+__attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel,
+                                                       const tr_launch_config *config, tr_error **error) {
+    const uint32_t *grid = config->grid;
     if (!grid[0] || !grid[1] || !grid[2]) return TR_OK; /* empty: no launch, and no error */
     return tr__fail(error, TR_E_RESOURCE,
                     "a grid of %u x %u x %u is over the limit of %u x %u x %u for kernel '%s'", grid[0],
@@ -118,30 +117,57 @@ __attribute__((noinline)) static tr_status fail_launch(const tr_kernel *kernel, 
     return tr__driver_fail_launch(kernel->driver, result, kernel->record->kernel, error);
 }
 
-/* ---- the way of every launch ---- */
+static inline CUresult hand_over(const tr_kernel *kernel, const tr__instance *instance,
+                                 const CUlaunchConfig *launch, char *buffer) {
+    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, buffer, CU_LAUNCH_PARAM_BUFFER_SIZE,
+                     (void *)&kernel->pack->size, CU_LAUNCH_PARAM_END};
+    return kernel->driver->cuLaunchKernelEx(launch, instance->function, NULL, extra);
+}
 
-static inline tr_status start(const tr_kernel *kernel, tr__instance *instance, const tr_launch_config *config,
-                              char *buffer, tr_error **error) {
-    tr__driver *driver = kernel->driver;
-    CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
-    size_t size = kernel->pack->size;
-    tr__lent lent;
-    lent.temporary = false;
+__attribute__((noinline)) static tr_status start_carefully(const tr_kernel *kernel, tr__instance *instance,
+                                                           const tr_launch_config *config, bool capturing,
+                                                           char *buffer, tr_error **error) {
     CUlaunchConfig launch = instance->launch;
+    tr__lent lent = {0};
+    tr_status status = take_care(kernel, instance, config, capturing, buffer, &lent, error);
+    if (status) return status;
     launch.gridDimX = config->grid[0] * kernel->spread[0];
     launch.gridDimY = config->grid[1] * kernel->spread[1];
     launch.gridDimZ = config->grid[2] * kernel->spread[2];
     launch.hStream = config->stream;
-    driver->cuStreamIsCapturing(config->stream,
-                                &capturing); /* if it fails, so does the launch, and says why */
-    if (UNLIKELY(kernel->careful || config->flags || capturing)) {
-        tr_status status = take_care(kernel, instance, config, capturing, buffer, &lent, error);
-        if (status) return status;
-    }
-    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, buffer, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
-                     CU_LAUNCH_PARAM_END};
-    CUresult result = driver->cuLaunchKernelEx(&launch, instance->function, NULL, size ? extra : NULL);
-    if (UNLIKELY(lent.temporary)) tr__scratches_return(kernel->scratches, config->stream, &lent);
+    CUresult result = kernel->pack->size
+                          ? hand_over(kernel, instance, &launch, buffer)
+                          : kernel->driver->cuLaunchKernelEx(&launch, instance->function, NULL, NULL);
+    if (lent.temporary) tr__scratches_return(kernel->scratches, config->stream, &lent);
+    return result ? fail_launch(kernel, instance, config->stream, result, error) : TR_OK;
+}
+
+/* ---- the way of every launch ---- */
+
+/* The grid and the stream are the launch's, the rest is the instance's. Copied in pieces as large as the machine's
+   registers, since copying it field by field takes twice the instructions. */
+static inline void prepare(CUlaunchConfig *launch, const tr__instance *instance,
+                           const tr_launch_config *config) {
+    enum { FIXED = offsetof(CUlaunchConfig, blockDimX), TAIL = offsetof(CUlaunchConfig, attrs) };
+    char *to = (char *)launch;
+    const char *from = (const char *)&instance->launch;
+    memcpy(to, config->grid, FIXED);
+    memcpy(to + FIXED, from + FIXED, 16);
+    launch->hStream = config->stream;
+    memcpy(to + TAIL, from + TAIL, sizeof *launch - TAIL);
+}
+
+__attribute__((always_inline)) static inline tr_status start(const tr_kernel *kernel, tr__instance *instance,
+                                                             const tr_launch_config *config, char *buffer,
+                                                             tr_error **error) {
+    CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+    kernel->driver->cuStreamIsCapturing(config->stream,
+                                        &capturing); /* if it fails, so does the launch, and says why */
+    if (UNLIKELY(kernel->careful | config->flags | (uint32_t)capturing))
+        return start_carefully(kernel, instance, config, capturing, buffer, error);
+    CUlaunchConfig launch;
+    prepare(&launch, instance, config);
+    CUresult result = hand_over(kernel, instance, &launch, buffer);
     return UNLIKELY(result) ? fail_launch(kernel, instance, config->stream, result, error) : TR_OK;
 }
 
@@ -168,9 +194,10 @@ __attribute__((noinline)) static tr_status start_elsewhere(const tr_kernel *kern
     return status;
 }
 
-static inline tr_status submit(const tr_kernel *kernel, const tr_launch_config *config, char *buffer,
-                               tr_error **error) {
-    if (UNLIKELY(is_odd(kernel, config->grid))) return refuse_grid(kernel, config->grid, error);
+__attribute__((always_inline)) static inline tr_status submit(const tr_kernel *kernel,
+                                                              const tr_launch_config *config, char *buffer,
+                                                              tr_error **error) {
+    if (UNLIKELY(is_odd(kernel, config->grid))) return refuse_grid(kernel, config, error);
     uint64_t context = tr__driver_current(kernel->driver);
     tr__instance *instance = tr__kernel_find(kernel, context);
     if (UNLIKELY(!instance)) return start_elsewhere(kernel, config, buffer, error);
@@ -204,7 +231,7 @@ __attribute__((noinline)) static tr_status launch_otherwise(const tr_kernel *ker
                                                             const tr_launch_config *config,
                                                             const tr_arg *args, size_t count,
                                                             const void *packed, tr_error **error) {
-    _Alignas(64) char buffer[TR__PACKED_MAX];
+    char buffer[TR__PACKED_MAX];
     tr_launch_config known;
     if (!kernel) return tr__fail(error, TR_E_INVALID_ARGUMENT, "no kernel was given: it is NULL");
     if (!packed && count && !args)
@@ -221,10 +248,10 @@ __attribute__((noinline)) static tr_status launch_otherwise(const tr_kernel *ker
 
 tr_status tr_launch(const tr_kernel *kernel, const tr_launch_config *config, const tr_arg *args,
                     size_t arg_count, tr_error **error) {
-    _Alignas(64) char buffer[USUAL];
+    char buffer[TR__PACKED_USUAL];
     tr__error_clear(error);
-    if (UNLIKELY(!kernel || !config || config->struct_size != sizeof *config ||
-                 arg_count != kernel->pack->count || (!args && arg_count) || kernel->pack->size > USUAL))
+    if (UNLIKELY(!kernel || !config || config->struct_size != sizeof *config || arg_count != kernel->count ||
+                 (!args && arg_count)))
         return launch_otherwise(kernel, config, args, arg_count, NULL, error);
     const tr_arg *wrong = tr__pack_store(kernel->pack, args, buffer);
     if (UNLIKELY(wrong)) return tr__pack_refuse(kernel->pack, (size_t)(wrong - args), wrong, error);
@@ -242,8 +269,8 @@ tr_status tr_kernel_pack(const tr_kernel *kernel, const tr_arg *args, size_t arg
     if (arg_count != pack->count) return tr__pack_refuse_count(pack, arg_count, error);
     if (size < pack->size)
         return tr__fail(error, TR_E_INVALID_ARGUMENT,
-                        "the arguments of '%s' take %u bytes, but the buffer has %zu", kernel->record->kernel,
-                        pack->size, size);
+                        "the arguments of '%s' take %zu bytes, but the buffer has %zu",
+                        kernel->record->kernel, pack->size, size);
     if (size) memset(buffer, 0, size);
     const tr_arg *wrong = tr__pack_store(pack, args, buffer);
     return wrong ? tr__pack_refuse(pack, (size_t)(wrong - args), wrong, error) : TR_OK;
@@ -251,7 +278,7 @@ tr_status tr_kernel_pack(const tr_kernel *kernel, const tr_arg *args, size_t arg
 
 tr_status tr_launch_packed(const tr_kernel *kernel, const tr_launch_config *config, const void *buffer,
                            size_t size, tr_error **error) {
-    _Alignas(64) char copy[USUAL];
+    char copy[TR__PACKED_USUAL];
     tr__error_clear(error);
     if (!kernel || (!buffer && kernel->pack->size))
         return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_launch_packed: %s is NULL",
@@ -259,7 +286,7 @@ tr_status tr_launch_packed(const tr_kernel *kernel, const tr_launch_config *conf
     const tr__pack *pack = kernel->pack;
     tr_status status = tr__pack_verify(pack, buffer, size, error);
     if (status) return status;
-    if (UNLIKELY(!config || config->struct_size != sizeof *config || pack->size > USUAL))
+    if (UNLIKELY(!config || config->struct_size != sizeof *config || kernel->count == SIZE_MAX))
         return launch_otherwise(kernel, config, NULL, 0, buffer ? buffer : copy, error);
     memcpy(copy, buffer, size);
     return submit(kernel, config, copy, error);

@@ -53,7 +53,7 @@ static bool allocate(making *making, size_t params) {
     size_t elements = params * TR__EXPANSION_MAX + TR__HIDDEN_MAX;
     making->pack = calloc(1, sizeof *making->pack);
     making->types = calloc(elements + 1, sizeof *making->types);
-    making->slots = calloc(params + TR__HIDDEN_MAX + 1, sizeof *making->slots);
+    making->slots = calloc(params + 1, sizeof *making->slots);
     making->places = calloc(params + 1, sizeof *making->places);
     making->pieces = calloc(elements, sizeof *making->pieces);
     making->elements = calloc(elements, sizeof *making->elements);
@@ -79,7 +79,7 @@ static tr_status lay_out(making *making, uint32_t count, const char *kernel, tr_
     if (end > TR__PACKED_MAX)
         return tr__fail(error, TR_E_RESOURCE, "the parameters of '%s' take %zu bytes; a kernel can have %d",
                         kernel, end, TR__PACKED_MAX);
-    pack->size = (uint32_t)end;
+    pack->size = end;
     return TR_OK;
 }
 
@@ -154,12 +154,11 @@ static void place_all(making *making, const tr__record *record) {
         element += expanded;
     }
     tr__slot *tail = &making->slots[record->param_count];
+    tail->store = tr__store_tail_for(record->hidden_count);
     pack->hidden_count = record->hidden_count;
-    for (uint32_t i = 0; i < record->hidden_count; i++, tail++) {
-        tail->store = tr__store_hidden;
-        tail->offset = pack->hidden_offset[i] = making->elements[element + i].offset;
-    }
-    tail->store = tr__store_end;
+    for (uint32_t i = 0; i < record->hidden_count; i++)
+        pack->hidden_offset[i] = making->elements[element + i].offset;
+    tail->offset = pack->hidden_offset[0];
 }
 
 tr_status tr__pack_create(const tr__record *record, uint32_t map_alignment, tr__pack **out,
@@ -233,7 +232,7 @@ tr_status tr__pack_compare(const tr__pack *pack, tr__driver *driver, CUfunction 
 tr_status tr__pack_verify(const tr__pack *pack, const char *buffer, size_t size, tr_error **error) {
     if (size != pack->size)
         return tr__fail(error, TR_E_SIGNATURE,
-                        "the packed arguments of '%s' take %u bytes, but %zu were given",
+                        "the packed arguments of '%s' take %zu bytes, but %zu were given",
                         pack->record->kernel, pack->size, size);
     for (size_t i = 0; i < pack->count; i++) {
         const tr__slot *slot = &pack->slots[i];

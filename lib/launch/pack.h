@@ -11,14 +11,13 @@
 typedef struct tr__pack tr__pack;
 typedef struct tr__slot tr__slot;
 
-/* Stores one argument and goes on to the next: every store ends in a call of slot[1].store, which the
-   compiler turns into a jump, so that a launch runs through its arguments without a loop, a table or a branch
-   it can't predict. The last slot's returns NULL; one that meets an argument that does not fit returns that
-   argument. */
+/* Stores one argument and goes on to the next: every store ends in a call of the next slot's, which the compiler turns
+   into a jump, so that a launch runs through its arguments without a loop, a table or a branch it can't predict. The
+   last slot's, behind the arguments, clears the hidden tail. Returns NULL, or the argument that does not fit. */
 typedef const tr_arg *tr__store(const tr_arg *argument, const tr__slot *slot, char *buffer,
                                 const tr__pack *pack);
 
-struct tr__slot { /* as long as a tr_arg */
+struct tr__slot {
     tr__store *store;
     uint32_t mask; /* bits that must be 0: a promised divisibility */
     uint32_t offset;
@@ -42,9 +41,9 @@ typedef struct tr__element { /* one parameter as the kernel itself counts them *
 enum { TR__PACKED_MAX = 32764 }; /* bytes of parameters that a kernel can have */
 
 struct tr__pack {
-    const tr__slot *slots; /* the arguments', the hidden tail's, and the end's */
+    size_t size;           /* of the whole buffer, hidden tail included */
+    const tr__slot *slots; /* count + 1 */
     size_t count;          /* arguments that the caller passes */
-    uint32_t size;         /* of the whole buffer, hidden tail included */
     uint32_t hidden_count;
     uint32_t hidden_offset[TR__HIDDEN_MAX];
     const tr__record *record; /* borrowed from the program */
@@ -75,7 +74,7 @@ tr_status tr__pack_verify(const tr__pack *pack, const char *buffer, size_t size,
 
 /* store.c */
 tr__store *tr__store_for(const tr__param *param); /* the quickest that keeps all that was promised */
-tr__store tr__store_hidden, tr__store_end;
+tr__store *tr__store_tail_for(uint32_t hidden_count);
 const char *tr__type_name(tr_type type); /* "i32", "fp16", … */
 
 #endif

@@ -110,19 +110,32 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
 
 /* ---- contexts ---- */
 typedef struct CUctx_st {
+    struct CUctx_st *next; /* among the destroyed */
     int device;
-    unsigned long long id;
+    atomic_ullong id; /* 0: destroyed */
     atomic_int retained;
 } CUctx_st;
 
 static CUctx_st primary[8];
 static atomic_ullong context_ids = 1;
+static CUcontext destroyed; /* the next one made takes the place of the last one destroyed */
 static pthread_mutex_t primary_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Reached without a call: what is measured with this driver should not be this driver. */
 static _Thread_local CUcontext current[32];
+static _Thread_local CUcontext top __attribute__((tls_model("initial-exec")));
 static _Thread_local int depth;
 
 CUcontext stub_current_context(void) {
-    return depth ? current[depth - 1] : NULL;
+    return top;
+}
+
+static void push(CUcontext context) {
+    current[depth++] = top = context;
+}
+
+static void pop(void) {
+    depth--;
+    top = depth ? current[depth - 1] : NULL;
 }
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device) {
@@ -144,6 +157,7 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
     pthread_mutex_lock(&primary_lock);
     bool held = primary[device].retained > 0;
     primary[device].retained -= held;
+    if (!primary[device].retained) primary[device].id = 0;
     pthread_mutex_unlock(&primary_lock);
     stub_count(STUB_PRIMARY, -held);
     return held ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
@@ -158,42 +172,51 @@ CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned int *flags, int *a
 
 CUresult cuCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device) {
     ENTER(cuCtxCreate_v2);
-    CUcontext context = calloc(1, sizeof *context);
+    pthread_mutex_lock(&primary_lock);
+    CUcontext context = destroyed;
+    if (context) destroyed = context->next;
+    pthread_mutex_unlock(&primary_lock);
+    if (!context) context = calloc(1, sizeof *context);
     if (!context) return CUDA_ERROR_OUT_OF_MEMORY;
     context->device = device;
     context->id = context_ids++;
     stub_count(STUB_CONTEXT, 1);
-    current[depth++] = *out = context;
+    push(*out = context);
     return CUDA_SUCCESS;
 }
 
 CUresult cuCtxDestroy_v2(CUcontext context) {
     ENTER(cuCtxDestroy_v2);
-    if (depth && current[depth - 1] == context) depth--;
+    if (top == context) pop();
     stub_count(STUB_CONTEXT, -1);
-    free(context);
+    context->id = 0;
+    pthread_mutex_lock(&primary_lock);
+    context->next = destroyed;
+    destroyed = context;
+    pthread_mutex_unlock(&primary_lock);
     return CUDA_SUCCESS;
 }
 
 CUresult cuCtxPushCurrent_v2(CUcontext context) {
     ENTER(cuCtxPushCurrent_v2);
     if (depth == 32) return CUDA_ERROR_INVALID_VALUE;
-    current[depth++] = context;
+    if (!context->id) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    push(context);
     return CUDA_SUCCESS;
 }
 
 CUresult cuCtxPopCurrent_v2(CUcontext *out) {
     ENTER(cuCtxPopCurrent_v2);
     if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
-    depth--;
-    if (out) *out = current[depth];
+    if (out) *out = top;
+    pop();
     return CUDA_SUCCESS;
 }
 
 CUresult cuCtxSetCurrent(CUcontext context) {
     ENTER(cuCtxSetCurrent);
-    depth -= depth > 0;
-    if (context) current[depth++] = context;
+    if (depth) pop();
+    if (context) push(context);
     return CUDA_SUCCESS;
 }
 
@@ -210,12 +233,11 @@ CUresult cuCtxGetDevice(CUdevice *device) {
     return CUDA_SUCCESS;
 }
 
-CUresult cuCtxGetId(CUcontext context, unsigned long long *id) {
-    ENTER(cuCtxGetId);
-    context = context ? context : stub_current_context();
+QUICK(cuCtxGetId, (CUcontext context, unsigned long long *id), context, id) {
+    context = context ? context : top;
     if (!context) return CUDA_ERROR_INVALID_CONTEXT;
     *id = context->id;
-    return CUDA_SUCCESS;
+    return *id ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
 /* ---- modules ---- */
@@ -346,8 +368,8 @@ CUresult cuOccupancyMaxActiveClusters(int *clusters, CUfunction function, const 
 }
 
 /* ---- launch ---- */
-CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **params, void **extra) {
-    ENTER(cuLaunchKernelEx);
+QUICK(cuLaunchKernelEx, (const CUlaunchConfig *config, CUfunction function, void **params, void **extra),
+      config, function, params, extra) {
     if (__builtin_expect(stub.recording, 0)) stub_keep_launch(config, function, params, extra);
     return CUDA_SUCCESS;
 }

@@ -353,8 +353,7 @@ static CUstreamCaptureStatus capture_status(CUstream stream) {
     return stream->capture ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
-CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status) {
-    ENTER(cuStreamIsCapturing);
+QUICK(cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus *status), stream, status) {
     *status = capture_status(stream_of(stream));
     return CUDA_SUCCESS;
 }

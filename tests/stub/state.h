@@ -42,16 +42,31 @@ extern stub_state stub;
 
 CUresult stub_watch(int id);
 
-static inline CUresult stub_enter(int id) {
+static inline bool stub_counted(int id) {
     atomic_fetch_add_explicit(&stub.calls[id], 1, memory_order_relaxed);
-    if (__builtin_expect(atomic_load_explicit(&stub.watched, memory_order_relaxed), 0)) return stub_watch(id);
-    return CUDA_SUCCESS;
+    return __builtin_expect(!atomic_load_explicit(&stub.watched, memory_order_relaxed), 1);
+}
+
+static inline CUresult stub_enter(int id) {
+    return stub_counted(id) ? CUDA_SUCCESS : stub_watch(id);
 }
 #define ENTER(symbol)                                                                                        \
     do {                                                                                                     \
         CUresult entered = stub_enter(ID_##symbol);                                                          \
         if (__builtin_expect(entered, 0)) return entered;                                                    \
     } while (0)
+
+/* The calls that each launch makes, without anything around their work when nobody watches. */
+#define QUICK(symbol, parameters, ...)                                                                       \
+    static inline CUresult work_##symbol parameters;                                                         \
+    __attribute__((noinline)) static CUresult watched_##symbol parameters {                                  \
+        CUresult entered = stub_watch(ID_##symbol);                                                          \
+        return entered ? entered : work_##symbol(__VA_ARGS__);                                               \
+    }                                                                                                        \
+    CUresult symbol parameters {                                                                             \
+        return stub_counted(ID_##symbol) ? work_##symbol(__VA_ARGS__) : watched_##symbol(__VA_ARGS__);       \
+    }                                                                                                        \
+    static inline CUresult work_##symbol parameters
 
 static inline void stub_count(stub_kind kind, long by) {
     atomic_fetch_add_explicit(&stub.alive[kind], by, memory_order_relaxed);

@@ -111,17 +111,6 @@ static void test_contexts(void **state) {
     assert_int_equal(stub_alive(STUB_PRIMARY), 0);
 }
 
-static void test_old_driver(void **state) {
-    tr__driver *driver = open_driver("cuda");
-    tr__scope scope;
-    driver->cuCtxGetId = NULL;
-    assert_int_equal(tr__driver_current(driver), 0);
-    assert_int_equal(tr__driver_enter(driver, &scope, NULL), TR_OK);
-    assert_true(scope.context.id == (uintptr_t)scope.context.handle);
-    tr__driver_leave(driver, &scope);
-    tr__driver_close(driver);
-}
-
 static void test_enter_fails(void **state) {
     static const char *const calls[] = {"cuCtxGetCurrent", "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent"};
     for (int i = 0; i < 3; i++) {
@@ -248,11 +237,10 @@ static void test_graph_keeps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_choice, begin),      cmocka_unit_test_setup(test_no_gpu, begin),
-        cmocka_unit_test_setup(test_contexts, begin),    cmocka_unit_test_setup(test_old_driver, begin),
-        cmocka_unit_test_setup(test_enter_fails, begin), cmocka_unit_test_setup(test_meanings, begin),
-        cmocka_unit_test_setup(test_sticky, begin),      cmocka_unit_test_setup(test_deferred, begin),
-        cmocka_unit_test_setup(test_graph_keeps, begin),
+        cmocka_unit_test_setup(test_choice, begin),   cmocka_unit_test_setup(test_no_gpu, begin),
+        cmocka_unit_test_setup(test_contexts, begin), cmocka_unit_test_setup(test_enter_fails, begin),
+        cmocka_unit_test_setup(test_meanings, begin), cmocka_unit_test_setup(test_sticky, begin),
+        cmocka_unit_test_setup(test_deferred, begin), cmocka_unit_test_setup(test_graph_keeps, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

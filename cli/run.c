@@ -1,0 +1,248 @@
+/* triton-runner run: one kernel, its arguments from the command line, its results into files. */
+#include "argument.h"
+#include "options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct run {
+    options options; /* first: the child parser's input */
+    const char *device;
+    tr_launch_config config;
+    argument *arguments;
+    uint64_t *memory; /* per argument: its device memory, 0 for none */
+    size_t count;
+    unsigned repeat;
+    bool profile;
+} run;
+
+enum { KEY_GRID = 'g', KEY_ARG = 'a', KEY_DEVICE = 'd', KEY_REPEAT = 'r', KEY_PROFILE = 300 };
+
+static const struct argp_option described[] = {
+    {.name = "grid", .key = KEY_GRID, .arg = "X[,Y[,Z]]", .doc = "Number of program instances (required)"},
+    {.name = "arg",
+     .key = KEY_ARG,
+     .arg = "ARG",
+     .doc = "The next argument: i32:1024, f32:0.5, in:x.npy, in:bf16:x.npy, out:f32[1024]=z.npy, "
+            "inout:x.npy=y.npy"},
+    {.name = "device",
+     .key = KEY_DEVICE,
+     .arg = "DEVICE",
+     .doc = "auto (a GPU, else the CPU device), cpu, cuda, cuda:N; default: auto"},
+    {.name = "repeat", .key = KEY_REPEAT, .arg = "N", .doc = "Launch N times and print the median time"},
+    {.name = "profile", .key = KEY_PROFILE, .doc = "Print what the CPU device counted"},
+    {0},
+};
+
+static bool parse_grid(const char *text, uint32_t grid[3]) {
+    for (int axis = 0; axis < 3; axis++) {
+        char *end;
+        unsigned long length = strtoul(text, &end, 10);
+        if (end == text || *text == '-' || length > UINT32_MAX) return false;
+        grid[axis] = (uint32_t)length;
+        if (!*end) return true;
+        if (*end != ',') return false;
+        text = end + 1;
+    }
+    return false;
+}
+
+static error_t add_argument(run *run, const char *text, struct argp_state *state) {
+    argument *grown = realloc(run->arguments, (run->count + 1) * sizeof *grown);
+    if (!grown) return ENOMEM;
+    run->arguments = grown;
+    char *problem = argument_parse(text, &grown[run->count]);
+    if (problem) argp_error(state, "%s", problem);
+    run->count++;
+    return 0;
+}
+
+static error_t parse(int key, char *text, struct argp_state *state) {
+    run *run = state->input;
+    char *end;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &run->options; return 0;
+    case KEY_GRID:
+        if (!parse_grid(text, run->config.grid)) argp_error(state, "--grid '%s': write X[,Y[,Z]]", text);
+        return 0;
+    case KEY_ARG: return add_argument(run, text, state);
+    case KEY_DEVICE: run->device = text; return 0;
+    case KEY_REPEAT:
+        run->repeat = (unsigned)strtoul(text, &end, 10);
+        if (*end || !run->repeat || run->repeat > 10000000) argp_error(state, "--repeat '%s'", text);
+        return 0;
+    case KEY_PROFILE: run->profile = true; return 0;
+    case ARGP_KEY_ARG:
+        if (run->options.file) argp_error(state, "one file at a time");
+        run->options.file = text;
+        return 0;
+    case ARGP_KEY_END:
+        if (!run->options.file) argp_error(state, "which file?");
+        if (run->config.grid[0] == UINT32_MAX) argp_error(state, "--grid is missing");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Device copies of the arrays; a descriptor of an array where the kernel takes one. */
+static tr_status bring(run *run, tr_runner *runner, const tr_kernel *kernel, tr_arg *values,
+                       tr_tensor_map *maps, tr_error **error) {
+    for (size_t i = 0; i < run->count; i++) {
+        argument *argument = &run->arguments[i];
+        values[i] = argument->value;
+        const npy_array *array = &argument->array;
+        if (!array->data) continue;
+        tr_status status = tr_device_alloc(runner, array->bytes ? array->bytes : 1, &run->memory[i], error);
+        if (!status) status = tr_device_write(runner, run->memory[i], array->data, array->bytes, error);
+        if (status) return status;
+        values[i] = tr_arg_ptr(run->memory[i]);
+        tr_param_info info = TR_PARAM_INFO_INIT;
+        if (tr_kernel_param(kernel, i, &info) || info.type != TR_TYPE_TENSOR_MAP) continue;
+        tr_tensor tensor = TR_TENSOR_INIT;
+        tensor.ptr = run->memory[i];
+        tensor.element = array->element;
+        tensor.rank = (uint32_t)array->rank;
+        int64_t stride = 1;
+        for (size_t axis = array->rank < 5 ? array->rank : 5; axis-- > 0; stride *= tensor.shape[axis]) {
+            tensor.shape[axis] = (int64_t)array->shape[axis];
+            tensor.strides[axis] = stride;
+        }
+        status = tr_tensor_map_encode(kernel, i, &tensor, &maps[i], error);
+        if (status) return status;
+        values[i] = tr_arg_map(&maps[i]);
+    }
+    return TR_OK;
+}
+
+static int by_value(const void *a, const void *b) {
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
+}
+
+static tr_status launch(run *run, tr_runner *runner, const tr_kernel *kernel, const tr_arg *values,
+                        tr_error **error) {
+    unsigned times = run->repeat ? run->repeat : 1;
+    double *took = calloc(times, sizeof *took);
+    tr_status status = took ? TR_OK : TR_E_OUT_OF_MEMORY;
+    for (unsigned i = 0; !status && i < times; i++) {
+        double start = now();
+        status = tr_launch(kernel, &run->config, values, run->count, error);
+        if (!status) status = tr_device_synchronize(runner, error);
+        took[i] = now() - start;
+    }
+    if (!status && run->repeat) {
+        qsort(took, times, sizeof *took, by_value);
+        printf("%s: median %.4f ms of %u launches (least %.4f, most %.4f), launch to finish\n",
+               run->options.file, took[times / 2], times, took[0], took[times - 1]);
+    }
+    free(took);
+    return status;
+}
+
+static int bring_back(run *run, tr_runner *runner) {
+    for (size_t i = 0; i < run->count; i++) {
+        argument *argument = &run->arguments[i];
+        if (!argument->output) continue;
+        tr_error *error = NULL;
+        if (tr_device_read(runner, argument->array.data, run->memory[i], argument->array.bytes, &error))
+            return fail_with(error, false);
+        char *problem = npy_write(argument->output, &argument->array);
+        if (!problem) continue;
+        fail("%s", problem);
+        free(problem);
+        return EXIT_FAILED;
+    }
+    return EXIT_OK;
+}
+
+static int print_counters(tr_runner *runner) {
+    char *json = NULL;
+    tr_error *error = NULL;
+    if (tr_runner_report(runner, TR_REPORT_COUNTERS, &json, &error)) return fail_with(error, false);
+    puts(json);
+    tr_free(json);
+    return EXIT_OK;
+}
+
+static int run_kernel(run *run, tr_runner *runner, const tr_kernel *kernel) {
+    tr_arg *values = calloc(run->count + 1, sizeof *values);
+    tr_tensor_map *maps = aligned_alloc(64, (run->count + 1) * sizeof *maps);
+    run->memory = calloc(run->count + 1, sizeof *run->memory);
+    tr_error *error = NULL;
+    int status = values && maps && run->memory ? EXIT_OK : fail("out of memory");
+    if (!status &&
+        (bring(run, runner, kernel, values, maps, &error) || launch(run, runner, kernel, values, &error)))
+        status = fail_with(error, run->options.log);
+    if (!status) status = bring_back(run, runner);
+    if (!status && run->profile) status = print_counters(runner);
+    for (size_t i = 0; run->memory && i < run->count; i++)
+        if (run->memory[i]) tr_device_free(runner, run->memory[i], NULL);
+    free(run->memory);
+    free(maps);
+    free(values);
+    return status;
+}
+
+/* With compile's options as far as PTX, which every device takes; to a cubin only when an assembler was asked
+ * for. */
+static int prepare(run *run, tr_program **program) {
+    tr_stage to = run->options.compile.assembler ? TR_STAGE_CUBIN : TR_STAGE_PTX;
+    if (tr_program_stage(*program) >= to) return EXIT_OK;
+    tr_program *compiled = NULL;
+    tr_error *error = NULL;
+    options_show_progress(&run->options);
+    tr_status status = tr_compile_to(*program, to, &run->options.compile, &compiled, &error);
+    options_hide_progress();
+    if (status) return fail_with(error, run->options.log);
+    if (run->options.log) fputs(tr_program_log(compiled), stderr);
+    tr_program_destroy(*program);
+    *program = compiled;
+    return EXIT_OK;
+}
+
+static int run_file(run *run) {
+    tr_runner_options runner_options = TR_RUNNER_OPTIONS_INIT;
+    runner_options.device = run->device;
+    tr_runner *runner = NULL;
+    tr_program *program = NULL;
+    tr_kernel *kernel = NULL;
+    tr_error *error = NULL;
+    if (tr_runner_create(&runner_options, &runner, &error)) return fail_with(error, false);
+    int status = options_load(&run->options, runner, &program);
+    if (!status) status = prepare(run, &program);
+    if (!status && tr_kernel_create(program, &kernel, &error)) status = fail_with(error, run->options.log);
+    if (!status) status = run_kernel(run, runner, kernel);
+    tr_kernel_destroy(kernel);
+    tr_program_destroy(program);
+    tr_runner_destroy(runner);
+    return status;
+}
+
+int command_run(int argc, char **argv) {
+    static const struct argp_child children[] = {
+        {.argp = &options_argp, .header = "Compiling, where it is needed:"}, {0}};
+    static const struct argp argp = {
+        .options = described,
+        .parser = parse,
+        .children = children,
+        .args_doc = "FILE",
+        .doc = "Launches the kernel in FILE. Arguments are given in the kernel's order, without constants."};
+    run run = {.options.compile = TR_COMPILE_OPTIONS_INIT, .config = TR_LAUNCH_CONFIG_INIT, .device = "auto"};
+    run.config.grid[0] = UINT32_MAX; /* not given yet */
+    argp_err_exit_status = EXIT_USAGE;
+    argp_parse(&argp, argc, argv, 0, NULL, &run);
+    int status = options_finish(&run.options);
+    if (!status) status = run_file(&run);
+    for (size_t i = 0; i < run.count; i++) argument_release(&run.arguments[i]);
+    free(run.arguments);
+    options_release(&run.options);
+    return status;
+}

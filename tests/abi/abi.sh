@@ -3,7 +3,6 @@
 set -uo pipefail
 part=$1 source=$2 build=$3
 here=$source/tests/abi
-header=$source/include/triton_runner.h
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 
 # What the header of folder $1 lays out, by a program made from it.
@@ -51,11 +50,14 @@ check_header() { # HEADERS: alone, in every dialect, without padding that nobody
 
 # A copy of the library with its header changed by a sed script, built plainly and quickly.
 build_changed() { # NAME SED-SCRIPT FILE
-    mkdir -p "$work/$1" && cp -r "$source/include" "$source/lib" "$work/$1/" &&
-        sed -i -E "$2" "$work/$1/$3" &&
-        ! cmp -s "$work/$1/$3" "$source/$3" || { echo "$1: the change does not apply any more"; return 1; }
+    mkdir -p "$work/$1"
+    cp -r "$source/include" "$source/lib" "$work/$1/"
+    sed -i -E "$2" "$work/$1/$3"
+    if cmp -s "$work/$1/$3" "$source/$3"; then echo "$1: the change does not apply any more"; return 1; fi
+    local flags
+    read -ra flags < <(pkg-config --cflags --libs libffi jansson libxxhash)
     (cd "$work/$1/lib" && cc -std=c11 -D_GNU_SOURCE -g -w -shared -fPIC -fvisibility=hidden -I../include -I. \
-        $(pkg-config --cflags --libs libffi jansson libxxhash) -Wl,--version-script=triton_runner.map \
+        "${flags[@]}" -Wl,--version-script=triton_runner.map \
         ./*.c base/*.c metadata/*.c stages/*.c launch/*.c cache/*.c driver/*.c compilers/{wire,peer,ptxas,compiler}*.c \
         compilers/triton*.c compilers/native*.c -ldl -lpthread -lffi -ljansson -lxxhash \
         -o "$work/$1/libtriton_runner.so")

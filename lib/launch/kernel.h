@@ -59,6 +59,12 @@ tr_status tr__kernel_instance(const tr_kernel *kernel, tr__context context, tr__
 
 tr_kernel *tr__kernel_retain(const tr_kernel *kernel);
 
+/* launch.c: what a launch and a plan's entry check alike. An empty grid is fine. */
+tr_status tr__kernel_check_grid(const tr_kernel *kernel, const tr__instance *instance, const uint32_t grid[3],
+                                tr_error **error);
+/* A config of another size, or none: what is known of it, with defaults for the rest. */
+tr_status tr__launch_read_config(const tr_launch_config *config, tr_launch_config *out, tr_error **error);
+
 /* instance.c */
 tr_status tr__instance_create(const tr_kernel *kernel, tr__context context, tr__instance **out,
                               tr_error **error);

@@ -1,7 +1,7 @@
 /* The hot path. tr_launch checks and stores the arguments (store.c), finds the kernel in the current context,
    and calls the driver: no allocation, no lock, no hash, no system call. What is rare is kept out of line,
    below it. */
-#include "launch/kernel.h"
+#include "launch/plan.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -22,6 +22,21 @@ __attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel,
 static inline bool is_odd(const tr_kernel *kernel, const uint32_t grid[3]) {
     return grid[0] - 1 >= kernel->grid_limit[0] || grid[1] - 1 >= kernel->grid_limit[1] ||
            grid[2] - 1 >= kernel->grid_limit[2];
+}
+
+tr_status tr__kernel_check_grid(const tr_kernel *kernel, const tr__instance *instance, const uint32_t grid[3],
+                                tr_error **error) {
+    if (is_odd(kernel, grid)) return refuse_grid(kernel, grid, error);
+    uint64_t ctas = (uint64_t)grid[0] * kernel->spread[0] * grid[1] * kernel->spread[1];
+    bool over = __builtin_mul_overflow(ctas, (uint64_t)grid[2] * kernel->spread[2], &ctas);
+    if (kernel->record->cooperative && (over || ctas > instance->cooperative_limit))
+        return tr__fail(
+            error, TR_E_RESOURCE,
+            "kernel '%s' is launched cooperatively, so all CTAs must run at once: %llu were asked for, %llu "
+            "fit this device",
+            kernel->record->kernel, (unsigned long long)ctas,
+            (unsigned long long)instance->cooperative_limit);
+    return TR_OK;
 }
 
 /* ---- what not every launch needs ---- */
@@ -90,16 +105,8 @@ __attribute__((noinline)) static tr_status take_care(const tr_kernel *kernel, tr
     if (config->flags & ~(uint32_t)TR_LAUNCH_WORKSPACE)
         return tr__fail(error, TR_E_INVALID_ARGUMENT,
                         "tr_launch_config.flags is 0x%x, which has bits that mean nothing", config->flags);
-    uint64_t ctas = (uint64_t)grid[0] * kernel->spread[0] * grid[1] * kernel->spread[1];
-    bool over = __builtin_mul_overflow(ctas, (uint64_t)grid[2] * kernel->spread[2], &ctas);
-    if (kernel->record->cooperative && (over || ctas > instance->cooperative_limit))
-        return tr__fail(
-            error, TR_E_RESOURCE,
-            "kernel '%s' is launched cooperatively, so all CTAs must run at once: %llu were asked for, %llu "
-            "fit this device",
-            kernel->record->kernel, (unsigned long long)ctas,
-            (unsigned long long)instance->cooperative_limit);
-    tr_status status = find_scratch(kernel, instance, config, capturing, buffer, lent, error);
+    tr_status status = tr__kernel_check_grid(kernel, instance, grid, error);
+    if (!status) status = find_scratch(kernel, instance, config, capturing, buffer, lent, error);
     if (!status && capturing) status = keep_module(kernel, instance, config->stream, error);
     return status;
 }
@@ -127,6 +134,8 @@ static inline CUresult hand_over(const tr_kernel *kernel, const tr__instance *in
 __attribute__((noinline)) static tr_status start_carefully(const tr_kernel *kernel, tr__instance *instance,
                                                            const tr_launch_config *config, bool capturing,
                                                            char *buffer, tr_error **error) {
+    tr_plan *plan = capturing ? tr__plan_recording(config->stream) : NULL;
+    if (plan) return tr__plan_append_kernel(plan, kernel, instance, config, buffer, NULL, 0, NULL, error);
     CUlaunchConfig launch = instance->launch;
     tr__lent lent = {0};
     tr_status status = take_care(kernel, instance, config, capturing, buffer, &lent, error);
@@ -205,7 +214,7 @@ __attribute__((always_inline)) static inline tr_status submit(const tr_kernel *k
 }
 
 /* A config of another size, or none: what is known of it, with defaults for the rest. */
-static tr_status read_config(const tr_launch_config *config, tr_launch_config *out, tr_error **error) {
+tr_status tr__launch_read_config(const tr_launch_config *config, tr_launch_config *out, tr_error **error) {
     static const tr_launch_config defaults = TR_LAUNCH_CONFIG_INIT;
     static const char zeros[sizeof(tr_launch_config)];
     *out = defaults;
@@ -238,7 +247,7 @@ __attribute__((noinline)) static tr_status launch_otherwise(const tr_kernel *ker
         return tr__fail(error, TR_E_INVALID_ARGUMENT, "arguments of '%s': args is NULL, arg_count %zu",
                         kernel->record->kernel, count);
     if (!packed && count != kernel->pack->count) return tr__pack_refuse_count(kernel->pack, count, error);
-    tr_status status = read_config(config, &known, error);
+    tr_status status = tr__launch_read_config(config, &known, error);
     if (status) return status;
     const tr_arg *wrong = packed ? NULL : tr__pack_store(kernel->pack, args, buffer);
     if (wrong) return tr__pack_refuse(kernel->pack, (size_t)(wrong - args), wrong, error);

@@ -58,7 +58,7 @@ static void release(tr__scratches *scratches) {
 }
 
 /* Waits for the device, as cuMemFree does: what ran with it has ended. */
-static void free_memory(const tr__driver *driver, tr__context context, CUdeviceptr ptr) {
+void tr__scratch_free(const tr__driver *driver, tr__context context, CUdeviceptr ptr) {
     tr__scope scope;
     if (!tr__driver_enter_context(driver, context, &scope)) return; /* it went with its context */
     CUstreamCaptureMode before = tr__driver_relax(driver);
@@ -74,7 +74,7 @@ void tr__scratches_close(tr__scratches *scratches) {
             next = lane->next;
             for (block *block = lane->block, *older; block; block = older) {
                 older = block->older;
-                free_memory(scratches->driver, lane->context, block->ptr);
+                tr__scratch_free(scratches->driver, lane->context, block->ptr);
                 free(block);
             }
             free(lane);
@@ -84,7 +84,7 @@ void tr__scratches_close(tr__scratches *scratches) {
     release(scratches);
 }
 
-static tr_status allocate(tr__driver *driver, uint64_t bytes, CUdeviceptr *out, tr_error **error) {
+tr_status tr__scratch_allocate(tr__driver *driver, uint64_t bytes, CUdeviceptr *out, tr_error **error) {
     CUstreamCaptureMode before = tr__driver_relax(driver);
     CUresult result = driver->cuMemAlloc(out, bytes);
     tr__driver_relax_end(driver, before);
@@ -127,7 +127,7 @@ static tr_status grow(tr__scratches *scratches, lane *lane, uint64_t bytes, tr_e
     block *made = calloc(1, sizeof *made);
     if (!made) return tr__fail_out_of_memory(error);
     *made = (block){lane->block, 0, size > bytes ? size : bytes};
-    tr_status status = allocate(scratches->driver, made->size, &made->ptr, error);
+    tr_status status = tr__scratch_allocate(scratches->driver, made->size, &made->ptr, error);
     if (status)
         free(made);
     else
@@ -181,7 +181,7 @@ static void graph_is_gone(tr__deferred *deferred) {
         break;
     }
     pthread_mutex_unlock(&scratches->lock);
-    if (gone->ptr) free_memory(scratches->driver, gone->context, gone->ptr);
+    if (gone->ptr) tr__scratch_free(scratches->driver, gone->context, gone->ptr);
     free(gone);
     release(scratches);
 }
@@ -202,7 +202,7 @@ static tr_status add_captured(tr__scratches *scratches, const captured *wanted, 
     if (!made) return tr__fail_out_of_memory(error);
     *made = *wanted;
     __atomic_fetch_add(&scratches->references, 1, __ATOMIC_RELAXED);
-    tr_status status = allocate(scratches->driver, made->size, &made->ptr, error);
+    tr_status status = tr__scratch_allocate(scratches->driver, made->size, &made->ptr, error);
     if (status) {
         graph_is_gone(&made->deferred);
         return status;

@@ -24,4 +24,9 @@ tr_status tr__scratches_lend(tr__scratches *scratches, tr__context context, CUst
                              tr_error **error);
 void tr__scratches_return(tr__scratches *scratches, CUstream stream, const tr__lent *lent);
 
+/* Memory that is nobody's lane. Allocation takes the current context, and is allowed while another thread captures;
+   freeing waits for the device. */
+tr_status tr__scratch_allocate(tr__driver *driver, uint64_t bytes, CUdeviceptr *out, tr_error **error);
+void tr__scratch_free(const tr__driver *driver, tr__context context, CUdeviceptr ptr);
+
 #endif

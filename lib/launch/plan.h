@@ -1,0 +1,87 @@
+/* A plan: launches, copies and fills that are submitted as one CUDA graph. Entries hold what was asked for; the graph
+   holds what the driver was told; a launch of the plan tells it the difference.
+
+       plan.c         the public calls: entries made and changed
+       plan_graph.c   entries → graph: built when the entries' number or order is new, else only what changed is set
+       plan_record.c  launches on a stream become entries */
+#ifndef TR_LAUNCH_PLAN_H
+#define TR_LAUNCH_PLAN_H
+
+#include "launch/kernel.h"
+
+typedef enum tr__entry_kind { TR__ENTRY_KERNEL, TR__ENTRY_COPY, TR__ENTRY_FILL } tr__entry_kind;
+
+enum { TR__NO_LANE = UINT32_MAX };
+
+typedef struct tr__entry {
+    tr__entry_kind kind;
+    bool wanted;  /* as the caller has it: tr_plan_enable */
+    bool enabled; /* as the driver has it */
+    bool dirty;   /* in plan->dirty */
+    uint32_t after_count;
+    uint32_t *after;
+    CUgraphNode node;
+    /* a kernel */
+    tr_kernel *kernel; /* retained */
+    tr__instance *instance;
+    uint32_t grid[3];
+    char *buffer;    /* packed arguments, hidden tail included */
+    void **pointers; /* to each parameter in it, as the driver counts them */
+    uint32_t lane;   /* of the plan's scratch; TR__NO_LANE: needs none, or the caller's workspace */
+    uint64_t workspace, workspace_size;
+    /* a copy or fill */
+    CUdeviceptr to, from;
+    size_t bytes;
+    uint8_t value;
+} tr__entry;
+
+/* Scratch that entries share which can't overlap. What it outgrew stays until the end: a launch may still run with it,
+   and each step at least doubles. */
+typedef struct tr__plan_block {
+    struct tr__plan_block *older;
+    CUdeviceptr ptr;
+    uint64_t size;
+} tr__plan_block;
+
+typedef struct tr__plan_lane {
+    tr__plan_block *block;
+    uint32_t last; /* the entry that uses it last */
+} tr__plan_lane;
+
+struct tr_plan {
+    tr_runner *runner; /* retained */
+    tr__driver *driver;
+    tr__context context; /* where it was made; it runs there */
+    tr__entry *entries;
+    uint32_t *dirty; /* entries whose driver's side is behind; room for all */
+    uint32_t count, capacity, dirty_count;
+    tr__plan_lane *lanes;
+    uint32_t lane_count;
+    CUgraph graph;
+    CUgraphExec exec; /* NULL: to be built */
+    CUstream recording;
+    bool records;
+    uint32_t first_recorded;
+    tr_plan *next_recording;
+};
+
+/* plan.c: a kernel entry from an argument buffer that is packed and checked. */
+tr_status tr__plan_append_kernel(tr_plan *plan, const tr_kernel *kernel, tr__instance *instance,
+                                 const tr_launch_config *config, const char *buffer, const uint32_t *after,
+                                 size_t after_count, uint32_t *index, tr_error **error);
+
+/* plan_graph.c */
+tr_status tr__plan_bring_up_to_date(tr_plan *plan, tr_error **error); /* the plan's context is current */
+void tr__plan_drop_graph(tr_plan *plan);
+
+static inline bool tr__entry_runs(const tr__entry *entry) {
+    return entry->wanted &&
+           (entry->kind == TR__ENTRY_KERNEL ? entry->grid[0] && entry->grid[1] && entry->grid[2]
+                                            : entry->bytes != 0);
+}
+
+/* plan_record.c: the plan that records what is launched on `stream`; NULL: none. Asked only within a capture. */
+tr_plan *tr__plan_recording(CUstream stream);
+void tr__plan_stop_recording(tr_plan *plan);
+
+#endif

@@ -1,0 +1,198 @@
+/* Entries → graph. */
+#include "launch/plan.h"
+
+#include "runner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static CUDA_KERNEL_NODE_PARAMS_v2 kernel_params(const tr__entry *entry) {
+    const CUlaunchConfig *launch = &entry->instance->launch;
+    const uint32_t *spread = entry->kernel->spread;
+    /* An entry that is switched off because its grid is empty still must be one that the driver takes. */
+    bool empty = !entry->grid[0] || !entry->grid[1] || !entry->grid[2];
+    return (CUDA_KERNEL_NODE_PARAMS_v2){
+        .func = entry->instance->function,
+        .gridDimX = empty ? spread[0] : entry->grid[0] * spread[0],
+        .gridDimY = empty ? spread[1] : entry->grid[1] * spread[1],
+        .gridDimZ = empty ? spread[2] : entry->grid[2] * spread[2],
+        .blockDimX = launch->blockDimX,
+        .blockDimY = launch->blockDimY,
+        .blockDimZ = launch->blockDimZ,
+        .sharedMemBytes = launch->sharedMemBytes,
+        .kernelParams = entry->pointers,
+    };
+}
+
+static CUDA_MEMCPY3D copy_params(const tr__entry *entry) {
+    return (CUDA_MEMCPY3D){.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                           .srcDevice = entry->from,
+                           .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                           .dstDevice = entry->to,
+                           .WidthInBytes = entry->bytes,
+                           .Height = 1,
+                           .Depth = 1};
+}
+
+static CUDA_MEMSET_NODE_PARAMS fill_params(const tr__entry *entry) {
+    return (CUDA_MEMSET_NODE_PARAMS){
+        .dst = entry->to, .value = entry->value, .elementSize = 1, .width = entry->bytes, .height = 1};
+}
+
+static tr_status fail_entry(const tr_plan *plan, const tr__entry *entry, CUresult result, const char *call,
+                            tr_error **error) {
+    tr_status status = tr__driver_fail(plan->driver, result, call, error);
+    uint32_t index = (uint32_t)(entry - plan->entries);
+    if (entry->kernel)
+        tr__error_prefix(error, "entry %u of the plan, kernel '%s'", index, entry->kernel->record->kernel);
+    else
+        tr__error_prefix(error, "entry %u of the plan", index);
+    return status;
+}
+
+/* ---- what changed ---- */
+
+static CUresult set_params(const tr_plan *plan, const tr__entry *entry) {
+    const tr__driver *driver = plan->driver;
+    CUcontext context = plan->context.handle;
+    switch (entry->kind) {
+    case TR__ENTRY_KERNEL: {
+        CUDA_KERNEL_NODE_PARAMS_v2 params = kernel_params(entry);
+        return driver->cuGraphExecKernelNodeSetParams(plan->exec, entry->node, &params);
+    }
+    case TR__ENTRY_COPY: {
+        CUDA_MEMCPY3D params = copy_params(entry);
+        return driver->cuGraphExecMemcpyNodeSetParams(plan->exec, entry->node, &params, context);
+    }
+    default: {
+        CUDA_MEMSET_NODE_PARAMS params = fill_params(entry);
+        return driver->cuGraphExecMemsetNodeSetParams(plan->exec, entry->node, &params, context);
+    }
+    }
+}
+
+/* False when the exec graph can't be brought there. */
+static bool update_entry(const tr_plan *plan, tr__entry *entry) {
+    bool runs = tr__entry_runs(entry);
+    if (runs && set_params(plan, entry)) return false;
+    if (runs == entry->enabled) return true;
+    if (!plan->driver->cuGraphNodeSetEnabled ||
+        plan->driver->cuGraphNodeSetEnabled(plan->exec, entry->node, runs))
+        return false;
+    entry->enabled = runs;
+    return true;
+}
+
+static bool update(tr_plan *plan) {
+    while (plan->dirty_count) {
+        tr__entry *entry = &plan->entries[plan->dirty[plan->dirty_count - 1]];
+        if (!update_entry(plan, entry)) return false;
+        entry->dirty = false;
+        plan->dirty_count--;
+    }
+    return true;
+}
+
+/* ---- all anew ---- */
+
+static CUresult add_attributes(const tr__driver *driver, const tr__entry *entry) {
+    const CUlaunchConfig *launch = &entry->instance->launch;
+    CUresult result = CUDA_SUCCESS;
+    for (unsigned i = 0; i < launch->numAttrs && !result; i++) {
+        /* In a graph this is a kind of edge, not an attribute; a full edge is always right. */
+        if (launch->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) continue;
+        result =
+            driver->cuGraphKernelNodeSetAttribute(entry->node, launch->attrs[i].id, &launch->attrs[i].value);
+    }
+    return result;
+}
+
+static CUresult add_node(const tr_plan *plan, CUgraph graph, tr__entry *entry, const CUgraphNode *after) {
+    const tr__driver *driver = plan->driver;
+    CUcontext context = plan->context.handle;
+    size_t count = entry->after_count;
+    if (entry->kind == TR__ENTRY_KERNEL) {
+        CUDA_KERNEL_NODE_PARAMS_v2 params = kernel_params(entry);
+        CUresult result = driver->cuGraphAddKernelNode(&entry->node, graph, after, count, &params);
+        return result ? result : add_attributes(driver, entry);
+    }
+    if (!tr__entry_runs(entry)) return driver->cuGraphAddEmptyNode(&entry->node, graph, after, count);
+    if (entry->kind == TR__ENTRY_COPY) {
+        CUDA_MEMCPY3D params = copy_params(entry);
+        return driver->cuGraphAddMemcpyNode(&entry->node, graph, after, count, &params, context);
+    }
+    CUDA_MEMSET_NODE_PARAMS params = fill_params(entry);
+    return driver->cuGraphAddMemsetNode(&entry->node, graph, after, count, &params, context);
+}
+
+static tr_status add_nodes(tr_plan *plan, CUgraph graph, tr_error **error) {
+    CUgraphNode *after = malloc((plan->count + 1) * sizeof *after);
+    tr_status status = after ? TR_OK : tr__fail_out_of_memory(error);
+    for (uint32_t i = 0; !status && i < plan->count; i++) {
+        tr__entry *entry = &plan->entries[i];
+        for (uint32_t j = 0; j < entry->after_count; j++) after[j] = plan->entries[entry->after[j]].node;
+        /* A kernel is switched off in the exec graph; where the driver can't, an empty node stands in. */
+        bool off = !tr__entry_runs(entry) && !plan->driver->cuGraphNodeSetEnabled;
+        CUresult result =
+            off ? plan->driver->cuGraphAddEmptyNode(&entry->node, graph, after, entry->after_count)
+                : add_node(plan, graph, entry, after);
+        if (result) status = fail_entry(plan, entry, result, "adding to the graph", error);
+        entry->enabled = off || entry->kind != TR__ENTRY_KERNEL ? tr__entry_runs(entry) : true;
+    }
+    free(after);
+    return status;
+}
+
+static tr_status switch_off(tr_plan *plan, CUgraphExec exec, tr_error **error) {
+    for (uint32_t i = 0; i < plan->count; i++) {
+        tr__entry *entry = &plan->entries[i];
+        if (entry->enabled == tr__entry_runs(entry)) continue;
+        CUresult result = plan->driver->cuGraphNodeSetEnabled(exec, entry->node, 0);
+        if (result) return fail_entry(plan, entry, result, "cuGraphNodeSetEnabled", error);
+        entry->enabled = false;
+    }
+    return TR_OK;
+}
+
+static tr_status build(tr_plan *plan, tr_error **error) {
+    tr__driver *driver = plan->driver;
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    CUresult result = driver->cuGraphCreate(&graph, 0);
+    if (result) return tr__driver_fail(driver, result, "cuGraphCreate", error);
+    tr_status status = add_nodes(plan, graph, error);
+    if (!status) {
+        result = driver->cuGraphInstantiateWithFlags(&exec, graph, 0);
+        if (result) status = tr__driver_fail(driver, result, "cuGraphInstantiateWithFlags", error);
+    }
+    if (!status) status = switch_off(plan, exec, error);
+    if (status) {
+        if (exec) driver->cuGraphExecDestroy(exec);
+        driver->cuGraphDestroy(graph);
+        return status;
+    }
+    plan->graph = graph;
+    plan->exec = exec;
+    __atomic_fetch_add(&plan->runner->plan_builds, 1, __ATOMIC_RELAXED);
+    return TR_OK;
+}
+
+void tr__plan_drop_graph(tr_plan *plan) {
+    tr__scope scope;
+    if (plan->exec && tr__driver_enter_context(plan->driver, plan->context, &scope)) {
+        plan->driver->cuGraphExecDestroy(plan->exec);
+        plan->driver->cuGraphDestroy(plan->graph);
+        tr__driver_leave(plan->driver, &scope);
+    }
+    plan->exec = NULL;
+    plan->graph = NULL;
+    for (uint32_t i = 0; i < plan->dirty_count; i++) plan->entries[plan->dirty[i]].dirty = false;
+    plan->dirty_count = 0;
+}
+
+/* A failed build leaves the plan without a graph, and the next launch builds it: the entries are what counts. */
+tr_status tr__plan_bring_up_to_date(tr_plan *plan, tr_error **error) {
+    if (plan->exec && update(plan)) return TR_OK;
+    tr__plan_drop_graph(plan);
+    return build(plan, error);
+}

@@ -14,6 +14,7 @@ int command_doctor(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_compile(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_cache(int argc, char **argv);
 
 /* "triton-runner: …" on stderr; returns EXIT_FAILED. */
 __attribute__((format(printf, 1, 2))) int fail(const char *format, ...);

@@ -45,7 +45,7 @@ static const char *text_of(const json_t *object, const char *key, const char *ot
 }
 
 static void row(const char *name, const char *value) {
-    printf("%s%-10s%s %s\n", style(stdout, STYLE_BOLD), name, style(stdout, STYLE_NONE), value);
+    printf("%s%-11s%s %s\n", style(stdout, STYLE_BOLD), name, style(stdout, STYLE_NONE), value);
 }
 
 static void print_parameters(const json_t *extra) {
@@ -56,7 +56,7 @@ static void print_parameters(const json_t *extra) {
         const json_t *parameter = json_array_get(parameters, i),
                      *constant = json_object_get(parameter, "constant");
         json_int_t divisibility = json_integer_value(json_object_get(parameter, "divisibility"));
-        printf("%s%-10s%s %2zu  %-16s %s", style(stdout, STYLE_BOLD), i ? "" : "parameters",
+        printf("%s%-11s%s %2zu  %-16s %s", style(stdout, STYLE_BOLD), i ? "" : "parameters",
                style(stdout, STYLE_NONE), i, text_of(parameter, "name", "-"),
                text_of(parameter, "type", "?"));
         if (divisibility > 1) printf("  divisible by %lld", (long long)divisibility);
@@ -72,7 +72,7 @@ static void print_numbers(const json_t *metadata, const json_t *extra) {
         "num_warps", "num_ctas",  "num_stages", "shared",         "global_scratch_size", "tmem_size",
         "maxnreg",   "registers", "spills",     "constant_bytes", "local_bytes"};
     bool any = false;
-    printf("%s%-10s%s", style(stdout, STYLE_BOLD), "resources", style(stdout, STYLE_NONE));
+    printf("%s%-11s%s", style(stdout, STYLE_BOLD), "resources", style(stdout, STYLE_NONE));
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const json_t *value = json_object_get(metadata, keys[i]);
         if (!json_is_integer(value)) value = json_object_get(extra, keys[i]);

@@ -15,6 +15,7 @@ static const struct {
     {"inspect", command_inspect, "what a kernel file says of itself"},
     {"compile", command_compile, "take a kernel from its stage to a later one"},
     {"run", command_run, "launch a kernel on a GPU, or on the CPU device"},
+    {"cache", command_cache, "compile results that are kept: info, list, verify, prune, clear"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

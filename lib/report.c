@@ -148,6 +148,19 @@ static json_t *doctor(tr_runner *runner) {
     return out;
 }
 
+/* What the CPU device counted, as it tells it; null on a GPU. */
+static json_t *device_counters(tr_runner *runner) {
+    const tr__driver *driver = __atomic_load_n(&runner->parts[TR__PART_DRIVER], __ATOMIC_ACQUIRE);
+    if (!driver || !driver->trcpu_counters) return json_null();
+    size_t size = driver->trcpu_counters(NULL, 0);
+    char *text = malloc(size + 1);
+    if (!text) return NULL;
+    driver->trcpu_counters(text, size + 1);
+    json_t *told = json_loads(text, 0, NULL);
+    free(text);
+    return told ? told : json_null();
+}
+
 static json_t *counters(tr_runner *runner) {
     json_t *out = json_object();
     tr__modules *modules = __atomic_load_n(&runner->parts[TR__PART_MODULES], __ATOMIC_ACQUIRE);
@@ -164,6 +177,9 @@ static json_t *counters(tr_runner *runner) {
                       (json_int_t)count.unloads));
     }
     if (artifacts) put(out, "cache", tr__artifacts_report(artifacts, false));
+    put(out, "plan_builds",
+        json_integer((json_int_t)__atomic_load_n(&runner->plan_builds, __ATOMIC_RELAXED)));
+    put(out, "device", device_counters(runner));
     return out;
 }
 
@@ -190,4 +206,24 @@ tr_status tr_runner_report(tr_runner *runner, tr_report what, char **json, tr_er
     *json = report ? json_dumps(report, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
     json_decref(report);
     return *json ? TR_OK : tr__fail_out_of_memory(error);
+}
+
+tr_status tr_runner_cache(tr_runner *runner, tr_cache_action action, uint64_t limit, uint64_t *affected,
+                          tr_error **error) {
+    tr__artifacts *artifacts;
+    uint64_t ignored;
+    tr__error_clear(error);
+    if (!affected) affected = &ignored;
+    *affected = 0;
+    if (!runner) return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_runner_cache: runner is NULL");
+    if (tr__runner_sealed(runner))
+        return tr__fail(error, TR_E_SEALED, "the runner is sealed; its cache is not touched any more");
+    tr_status status = tr__runner_artifacts(runner, &artifacts, error);
+    if (status) return status;
+    switch (action) {
+    case TR_CACHE_VERIFY: return tr__artifacts_verify(artifacts, &ignored, affected, error);
+    case TR_CACHE_PRUNE: return tr__artifacts_prune(artifacts, limit, affected, error);
+    case TR_CACHE_CLEAR: return tr__artifacts_prune(artifacts, 0, affected, error);
+    default: return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_runner_cache: %d is no action", (int)action);
+    }
 }

@@ -43,6 +43,8 @@ static tr_status resolve(tr__driver *driver, const char *path, tr_error **error)
     }
     void *fault = dlsym(driver->library, "trcpu_last_fault");
     memcpy(&driver->trcpu_last_fault, &fault, sizeof fault);
+    void *counters = dlsym(driver->library, "trcpu_counters");
+    memcpy(&driver->trcpu_counters, &counters, sizeof counters);
     return TR_OK;
 }
 

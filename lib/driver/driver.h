@@ -22,7 +22,8 @@ typedef struct tr__driver {
 #include "driver/cuda_symbols.inc"
     int (*trcpu_last_fault)(char *message,
                             size_t size); /* the CPU device's: what broke the current context; 0: told */
-    size_t (*trcpu_counters)(char *json, size_t size); /* the CPU device's: what was counted so far; returns its length */
+    size_t (*trcpu_counters)(char *json,
+                             size_t size); /* the CPU device's: what was counted so far; returns its length */
     uint32_t references;
     bool cpu;        /* the CPU device */
     int version;     /* cuDriverGetVersion: 13010 */

@@ -9,9 +9,8 @@
 
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-__attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel,
-                                                       const tr_launch_config *config, tr_error **error) {
-    const uint32_t *grid = config->grid;
+__attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel, const uint32_t grid[3],
+                                                       tr_error **error) {
     if (!grid[0] || !grid[1] || !grid[2]) return TR_OK; /* empty: no launch, and no error */
     return tr__fail(error, TR_E_RESOURCE,
                     "a grid of %u x %u x %u is over the limit of %u x %u x %u for kernel '%s'", grid[0],
@@ -206,7 +205,7 @@ __attribute__((noinline)) static tr_status start_elsewhere(const tr_kernel *kern
 __attribute__((always_inline)) static inline tr_status submit(const tr_kernel *kernel,
                                                               const tr_launch_config *config, char *buffer,
                                                               tr_error **error) {
-    if (UNLIKELY(is_odd(kernel, config->grid))) return refuse_grid(kernel, config, error);
+    if (UNLIKELY(is_odd(kernel, config->grid))) return refuse_grid(kernel, config->grid, error);
     uint64_t context = tr__driver_current(kernel->driver);
     tr__instance *instance = tr__kernel_find(kernel, context);
     if (UNLIKELY(!instance)) return start_elsewhere(kernel, config, buffer, error);

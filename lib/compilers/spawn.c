@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -46,6 +47,7 @@ static int run_child(void *argument) {
     syscall(SYS_setsid);
     struct rlimit none = {0, 0};
     syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL);
+    syscall(SYS_personality, ADDR_NO_RANDOMIZE);
     int files[TR__SPAWN_FILES];
     for (int i = 0; i < TR__SPAWN_FILES; i++)
         files[i] = (int)syscall(SYS_fcntl, self->files[i], F_DUPFD_CLOEXEC, FIRST_FREE_FILE);

@@ -3,6 +3,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "compilers/peer.h"
+#include "compilers/ptxas.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,14 +107,25 @@ static char *absolute(const char *path) {
     return joined;
 }
 
-tr_status tr__triton_compile(const tr__triton *triton, const tr__compile_request *request,
-                             tr__compile_result *result, tr_error **error) {
-    if (request->from != TR_STAGE_PYTHON) return tr__peer_compile(triton->peer, request, NULL, result, error);
+/* The far end hands ptxas's words on as "ptxas". */
+static tr_status read_usage(tr__compile_result *result, tr_error **error) {
+    const char *said = json_string_value(json_object_get(result->extra, "ptxas"));
+    json_t *usage = said ? tr__ptxas_usage(said, NULL) : NULL;
+    int failed = usage ? json_object_update(result->extra, usage) : 0;
+    json_decref(usage);
+    json_object_del(result->extra, "ptxas");
+    return failed ? tr__fail_out_of_memory(error) : TR_OK;
+}
+
+tr_status tr__triton_compile(const tr__triton *triton, const tr__compile_request *request, tr__compile_result *result,
+                             tr_error **error) {
     tr__compile_request with_path = *request;
-    char *path = absolute(request->path);
-    if (!path) return tr__fail_out_of_memory(error);
-    with_path.path = path;
+    char *path = NULL;
+    if (request->from == TR_STAGE_PYTHON) {
+        with_path.path = path = absolute(request->path);
+        if (!path) return tr__fail_out_of_memory(error);
+    }
     tr_status status = tr__peer_compile(triton->peer, &with_path, NULL, result, error);
     free(path);
-    return status;
+    return status ? status : read_usage(result, error);
 }

@@ -33,10 +33,9 @@ const tr__triton *tr__tritons_at(const tr__tritons *tritons, size_t index);
 tr_status tr__tritons_select(const tr__tritons *tritons, const char *which, const tr__triton **out,
                              tr_error **error);
 
-/* From any thread. Messages about a source begin with "line:column: " where that is known; for Python with
-   the file's path. result->extra holds "parameters" for a Python start: in the caller's order {"name",
-   "type", "divisibility", "constant"}; and for a start before cubin "registers", "spills", "local_bytes",
-   "constant_bytes". */
+/* From any thread. Messages about a source begin with "line:column: " where that is known; for Python with the file's
+   path. result->extra holds, for a Python start, "parameters" in the caller's order: {"name", "type", "divisibility",
+   "constant"}; and, when ptxas ran, what tr__ptxas_usage tells. */
 tr_status tr__triton_compile(const tr__triton *triton, const tr__compile_request *request,
                              tr__compile_result *result, tr_error **error);
 

@@ -16,6 +16,7 @@ from triton.compiler.compiler import ASTSource, make_backend
 
 from worker_failure import TR_E_INVALID_ARGUMENT, TR_E_OUT_OF_MEMORY, TR_E_PARSE, Failure, explain_log
 import worker_kernel
+import worker_locations
 
 # What changed in which version of Triton, from then on.
 CHANGES = (
@@ -28,6 +29,7 @@ CHANGES = (
         "codegen_takes_options": False,
         "language": False,  # add_stages is told which
         "tells_version": False,  # in the metadata
+        "names_values": False,  # in their locations
     }),
     ((3, 3), {
         "constants": "constexprs",
@@ -38,7 +40,7 @@ CHANGES = (
         "tells_version": True,
     }),
     ((3, 4), {"language": True}),
-    ((3, 5), {"make_ir": ("target", "options", "codegen", "modules", "context")}),
+    ((3, 5), {"make_ir": ("target", "options", "codegen", "modules", "context"), "names_values": True}),
 )
 VERSION = tuple(int(part) for part in triton.__version__.split("+")[0].split(".")[:2])
 FEATURES = {name: value for since, changed in CHANGES if since <= VERSION for name, value in changed.items()}
@@ -82,13 +84,10 @@ class StubDriver:
 
 
 class Assembly:
-    """Runs ptxas as Triton asks, and keeps what it says of registers and memory."""
-    COUNTS = (("registers", r"Used (\d+) registers"), ("spill_stores", r"(\d+) bytes spill stores"),
-              ("spill_loads", r"(\d+) bytes spill loads"), ("stack", r"(\d+) bytes stack frame"),
-              ("local_bytes", r"(\d+) bytes lmem"))
+    """Runs ptxas as Triton asks, and keeps what it says of registers and memory, which Triton throws away."""
 
     def __init__(self):
-        self.text = ""
+        self.said = ""
         self.run, subprocess.run = subprocess.run, self
 
     def __call__(self, *args, **keywords):
@@ -98,15 +97,7 @@ class Assembly:
             file = getattr(keywords.get("stderr"), "name", None)
             if isinstance(file, str) and os.path.exists(file):
                 with open(file, errors="replace") as log:
-                    self.text += log.read()
-
-    def counts(self):
-        found = {name: sum(map(int, re.findall(pattern, self.text))) for name, pattern in self.COUNTS}
-        if "Used" not in self.text:
-            return {}
-        return {"registers": found["registers"], "spills": found["spill_stores"] + found["spill_loads"],
-                "local_bytes": max(found["local_bytes"], found["stack"]),
-                "constant_bytes": sum(map(int, re.findall(r"(\d+) bytes cmem", self.text)))}
+                    self.said += log.read()
 
 
 class Compiler:
@@ -196,7 +187,7 @@ class Compiler:
             send_stage(stage, now - begun, data)
             begun, self.reached = time.perf_counter(), stage
         subprocess.run = assembly.run
-        extra.update(assembly.counts())
+        extra["ptxas"] = assembly.said
         if first in (LLIR, PTX):
             for name in BAKED_OPTIONS - set(request.get("metadata") or {}) - set(request.get("options") or {}):
                 metadata.pop(name, None)
@@ -227,14 +218,24 @@ class Compiler:
         return source.make_ir(*(given[name] for name in FEATURES["make_ir"]))
 
     def parse(self, text, suffix, backend):
+        """The text as it is, for what is wrong with it; then with the locations that it leaves out."""
+        context = self.context(backend)
+        module = self.parse_named(text, suffix, context)
+        restored = worker_locations.restore(text, FEATURES["names_values"])
+        if restored != text:
+            try:
+                module = self.parse_named(restored, suffix, context)
+            except RuntimeError:
+                pass
+        module.context = context
+        return module
+
+    def parse_named(self, text, suffix, context):
         """The name ends up in the debug locations of what has none, so it tells of the content and of no folder."""
         name = f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.{suffix}"
         with open(name, "w") as file:
             file.write(text)
-        context = self.context(backend)
-        module = ir.parse_mlir_module(name, context)
-        module.context = context
-        return module
+        return ir.parse_mlir_module(name, context)
 
 
 def decode(source):

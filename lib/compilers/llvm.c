@@ -4,6 +4,7 @@
 #include "compilers/llvm.h"
 
 #include "base/buffer.h"
+#include "compilers/llvm_address.h"
 #include "compilers/llvm_literals.h"
 
 #include <llvm-c/Analysis.h>
@@ -184,6 +185,7 @@ static void prepare_functions(job *j) {
             LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex,
                                     LLVMCreateEnumAttribute(j->context, always_inline, 0));
         if (j->request->fp_fusion) allow_fusion(function);
+        tr__llvm_split_addresses(j->context, function);
     }
 }
 

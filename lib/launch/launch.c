@@ -239,7 +239,7 @@ __attribute__((noinline)) static tr_status launch_otherwise(const tr_kernel *ker
                                                             const tr_launch_config *config,
                                                             const tr_arg *args, size_t count,
                                                             const void *packed, tr_error **error) {
-    char buffer[TR__PACKED_MAX];
+    char buffer[TR__PACKED_MAX + 4];
     tr_launch_config known;
     if (!kernel) return tr__fail(error, TR_E_INVALID_ARGUMENT, "no kernel was given: it is NULL");
     if (!packed && count && !args)
@@ -250,8 +250,11 @@ __attribute__((noinline)) static tr_status launch_otherwise(const tr_kernel *ker
     if (status) return status;
     const tr_arg *wrong = packed ? NULL : tr__pack_store(kernel->pack, args, buffer);
     if (wrong) return tr__pack_refuse(kernel->pack, (size_t)(wrong - args), wrong, error);
-    if (packed) memcpy(buffer, packed, kernel->pack->size);
-    return submit(kernel, &known, buffer, error);
+    if (packed) {
+        memcpy(buffer, packed, kernel->pack->size);
+        status = tr__pack_verify(kernel->pack, buffer, error);
+    }
+    return status ? status : submit(kernel, &known, buffer, error);
 }
 
 tr_status tr_launch(const tr_kernel *kernel, const tr_launch_config *config, const tr_arg *args,
@@ -286,16 +289,18 @@ tr_status tr_kernel_pack(const tr_kernel *kernel, const tr_arg *args, size_t arg
 
 tr_status tr_launch_packed(const tr_kernel *kernel, const tr_launch_config *config, const void *buffer,
                            size_t size, tr_error **error) {
-    char copy[TR__PACKED_USUAL];
+    char copy[TR__PACKED_USUAL + 4];
     tr__error_clear(error);
-    if (!kernel || (!buffer && kernel->pack->size))
+    if (UNLIKELY(!kernel || (!buffer && size)))
         return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_launch_packed: %s is NULL",
                         kernel ? "buffer" : "kernel");
-    const tr__pack *pack = kernel->pack;
-    tr_status status = tr__pack_verify(pack, buffer, size, error);
-    if (status) return status;
+    if (UNLIKELY(size != kernel->pack->size))
+        return tr__fail(error, TR_E_SIGNATURE,
+                        "the packed arguments of '%s' take %zu bytes, but %zu were given",
+                        kernel->record->kernel, kernel->pack->size, size);
     if (UNLIKELY(!config || config->struct_size != sizeof *config || kernel->count == SIZE_MAX))
         return launch_otherwise(kernel, config, NULL, 0, buffer ? buffer : copy, error);
-    memcpy(copy, buffer, size);
-    return submit(kernel, config, copy, error);
+    if (size) memcpy(copy, buffer, size);
+    tr_status status = tr__pack_verify(kernel->pack, copy, error);
+    return status ? status : submit(kernel, config, copy, error);
 }

@@ -37,6 +37,7 @@ typedef struct making {
     tr__place *places;
     tr__piece *pieces;
     tr__element *elements;
+    tr__promise *promises;
     uint32_t piece_count;
 } making;
 
@@ -47,6 +48,7 @@ static void free_making(making *making) {
     free(making->places);
     free(making->pieces);
     free(making->elements);
+    free(making->promises);
 }
 
 static bool allocate(making *making, size_t params) {
@@ -57,8 +59,9 @@ static bool allocate(making *making, size_t params) {
     making->places = calloc(params + 1, sizeof *making->places);
     making->pieces = calloc(elements, sizeof *making->pieces);
     making->elements = calloc(elements, sizeof *making->elements);
+    making->promises = calloc(params + 1, sizeof *making->promises);
     return making->pack && making->types && making->slots && making->places && making->pieces &&
-           making->elements;
+           making->elements && making->promises;
 }
 
 /* Offsets and sizes of all elements, the caller's and the hidden ones. */
@@ -146,6 +149,11 @@ static void place_all(making *making, const tr__record *record) {
         place->offset = making->slots[i].offset = first->offset;
         place->size = last->offset + last->size - first->offset;
         place->alignment = (uint32_t)making->types[element]->alignment;
+        if (param->divisibility > 1) {
+            uint32_t own = place->size < 4 ? (1u << 8 * place->size) - 1 : UINT32_MAX;
+            making->promises[pack->promise_count++] =
+                (tr__promise){place->offset, (param->divisibility - 1) & own, (uint32_t)i};
+        }
         if (param->type == TR_TYPE_TENSOR_MAP) {
             cut_descriptor(making, place, param, types, expanded, first);
             place->made_for = tr__descriptor_print(param);
@@ -184,6 +192,7 @@ tr_status tr__pack_create(const tr__record *record, uint32_t map_alignment, tr__
     pack->places = making.places;
     pack->pieces = making.pieces;
     pack->elements = making.elements;
+    pack->promises = making.promises;
     free(making.types);
     *out = pack;
     return TR_OK;
@@ -195,53 +204,66 @@ void tr__pack_destroy(tr__pack *pack) {
     free((void *)pack->places);
     free((void *)pack->pieces);
     free((void *)pack->elements);
+    free((void *)pack->promises);
     free(pack);
+}
+
+/* How many parameters the driver says the function has; one more than `most` for any number above it. */
+static tr_status count_parameters(tr__driver *driver, CUfunction function, uint32_t most, uint32_t *out,
+                                  tr_error **error) {
+    size_t offset, size;
+    CUresult result = CUDA_SUCCESS;
+    for (*out = 0; *out <= most; ++*out) {
+        result = driver->cuFuncGetParamInfo(function, *out, &offset, &size);
+        if (result) break;
+    }
+    return result && result != CUDA_ERROR_INVALID_VALUE
+               ? tr__driver_fail(driver, result, "cuFuncGetParamInfo", error)
+               : TR_OK;
 }
 
 tr_status tr__pack_compare(const tr__pack *pack, tr__driver *driver, CUfunction function, tr_error **error) {
     const char *kernel = pack->record->kernel;
+    uint32_t count;
     if (!driver->cuFuncGetParamInfo) return TR_OK;
-    for (uint32_t i = 0; i <= pack->element_count; i++) {
-        size_t offset = 0, size = 0;
+    tr_status status =
+        count_parameters(driver, function, pack->element_count + TR__HIDDEN_MAX, &count, error);
+    if (status) return status;
+    if (count != pack->element_count)
+        return tr__fail(
+            error, TR_E_SIGNATURE,
+            "kernel '%s' has %s%u parameters, hidden ones included, but its record describes %u; the "
+            "record belongs to another build of the kernel",
+            kernel, count > pack->element_count + TR__HIDDEN_MAX ? "at least " : "", count,
+            pack->element_count);
+    for (uint32_t i = 0; i < count; i++) {
+        size_t offset, size;
         CUresult result = driver->cuFuncGetParamInfo(function, i, &offset, &size);
-        if (result == CUDA_ERROR_INVALID_VALUE && i == pack->element_count)
-            return TR_OK; /* no more, as expected */
-        if (result == CUDA_ERROR_INVALID_VALUE)
-            return tr__fail(
-                error, TR_E_SIGNATURE,
-                "'%s' has %u parameters, hidden ones included, but its record describes %u; the record "
-                "belongs to another build of the kernel",
-                kernel, i, pack->element_count);
         if (result) return tr__driver_fail(driver, result, "cuFuncGetParamInfo", error);
-        if (i == pack->element_count)
-            return tr__fail(
-                error, TR_E_SIGNATURE,
-                "'%s' has more parameters than the %u (hidden ones included) that its record describes; "
-                "the next lies at offset %zu with %zu bytes",
-                kernel, i, offset, size);
         if (offset != pack->elements[i].offset || size != pack->elements[i].size)
             return tr__fail(
                 error, TR_E_SIGNATURE,
-                "parameter %u of '%s' lies at offset %u with %u bytes by its record, but at offset %zu "
-                "with %zu bytes by the driver; the record belongs to another build of the kernel",
+                "parameter %u of kernel '%s' lies at offset %u with %u bytes by its record, but at offset "
+                "%zu with %zu bytes by the driver; the record belongs to another build of the kernel",
                 i, kernel, pack->elements[i].offset, pack->elements[i].size, offset, size);
     }
     return TR_OK;
 }
 
-tr_status tr__pack_verify(const tr__pack *pack, const char *buffer, size_t size, tr_error **error) {
-    if (size != pack->size)
-        return tr__fail(error, TR_E_SIGNATURE,
-                        "the packed arguments of '%s' take %zu bytes, but %zu were given",
-                        pack->record->kernel, pack->size, size);
-    for (size_t i = 0; i < pack->count; i++) {
-        const tr__slot *slot = &pack->slots[i];
-        if (!slot->mask || !pack->places[i].size) continue;
-        uint64_t value = 0;
-        memcpy(&value, buffer + slot->offset, pack->places[i].size);
-        tr_arg argument = {.type = pack->record->params[i].type, .value.u = value};
-        if (argument.type == TR_TYPE_I32) argument.value.i = (int32_t)value;
-        if (value & slot->mask) return tr__pack_refuse(pack, i, &argument, error);
+static tr_status refuse_promise(const tr__pack *pack, const char *buffer, size_t index, tr_error **error) {
+    tr_arg argument = {.type = pack->record->params[index].type};
+    const tr__place *place = &pack->places[index];
+    memcpy(&argument.value, buffer + place->offset, place->size);
+    if (argument.type == TR_TYPE_I32) argument.value.i = (int32_t)argument.value.u;
+    return tr__pack_refuse(pack, index, &argument, error);
+}
+
+tr_status tr__pack_verify(const tr__pack *pack, const char *buffer, tr_error **error) {
+    const tr__promise *promise = pack->promises, *end = promise + pack->promise_count;
+    for (; promise < end; promise++) {
+        uint32_t bits;
+        memcpy(&bits, buffer + promise->offset, sizeof bits);
+        if (bits & promise->mask) return refuse_promise(pack, buffer, promise->index, error);
     }
     return TR_OK;
 }

@@ -38,6 +38,11 @@ typedef struct tr__element { /* one parameter as the kernel itself counts them *
     uint32_t offset, size;
 } tr__element;
 
+typedef struct tr__promise { /* what a buffer packed elsewhere must keep */
+    uint32_t offset, mask;   /* of the 4 bytes at `offset`, these bits are 0 */
+    uint32_t index;
+} tr__promise;
+
 enum { TR__PACKED_MAX = 32764 }; /* bytes of parameters that a kernel can have */
 
 struct tr__pack {
@@ -50,7 +55,8 @@ struct tr__pack {
     const tr__place *places;  /* count */
     const tr__piece *pieces;
     const tr__element *elements;
-    uint32_t element_count;
+    const tr__promise *promises;
+    uint32_t element_count, promise_count;
     bool has_maps;
 };
 
@@ -69,8 +75,8 @@ static inline const tr_arg *tr__pack_store(const tr__pack *pack, const tr_arg *a
 tr_status tr__pack_refuse(const tr__pack *pack, size_t index, const tr_arg *argument, tr_error **error);
 tr_status tr__pack_refuse_count(const tr__pack *pack, size_t count, tr_error **error);
 
-/* A buffer that was packed before: the promises about it still hold? */
-tr_status tr__pack_verify(const tr__pack *pack, const char *buffer, size_t size, tr_error **error);
+/* A buffer that was packed before: do the promises still hold? Four bytes behind it may be read. */
+tr_status tr__pack_verify(const tr__pack *pack, const char *buffer, tr_error **error);
 
 /* store.c */
 tr__store *tr__store_for(const tr__param *param); /* the quickest that keeps all that was promised */

@@ -107,6 +107,7 @@ static CUresult make_stream(CUstream *out) {
     *out = calloc(1, sizeof **out);
     if (!*out) return CUDA_ERROR_OUT_OF_MEMORY;
     (*out)->id = next_id++;
+    (*out)->context = stub_current_context();
     stub_count(STUB_STREAM, 1);
     return CUDA_SUCCESS;
 }
@@ -136,7 +137,8 @@ CUresult cuStreamGetId(CUstream stream, unsigned long long *id) {
 
 CUresult cuStreamGetCtx(CUstream stream, CUcontext *out) {
     ENTER(cuStreamGetCtx);
-    *out = stub_current_context();
+    CUcontext owner = stream_of(stream)->context;
+    *out = owner ? owner : stub_current_context();
     return CUDA_SUCCESS;
 }
 

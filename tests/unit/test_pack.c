@@ -354,14 +354,13 @@ static void test_words(void **state) {
 
 static void test_verify(void **state) {
     fixture made = make("*fp16:16, i32:16, i32", 0);
-    int32_t words[4] = {0x100, 0, -32, 5};
+    int32_t words[5] = {0x100, 0, -32, 5};
     tr_error *error = NULL;
-    assert_int_equal(tr__pack_verify(made.pack, (char *)words, 16, &error), TR_OK);
+    assert_int_equal(tr__pack_verify(made.pack, (char *)words, &error), TR_OK);
     words[2] = -31;
-    assert_int_equal(tr__pack_verify(made.pack, (char *)words, 16, &error), TR_E_SIGNATURE);
+    assert_int_equal(tr__pack_verify(made.pack, (char *)words, &error), TR_E_SIGNATURE);
     assert_non_null(strstr(tr_error_message(error), "argument 1 of 'k' was promised to be a multiple of 16"));
     tr_error_destroy(error);
-    assert_int_equal(tr__pack_verify(made.pack, (char *)words, 12, NULL), TR_E_SIGNATURE);
     discard(&made);
 }
 

@@ -77,7 +77,8 @@ static tr_status copy_params(const tr__record *from, tr__record *record, tr_erro
 
 static tr_status add_makers(const tr__job *job, tr_stage stage, tr__record *record, tr_error **error) {
     bool ok = !json_object_update(record->made_by, job->program->record->made_by) &&
-              !json_object_update(record->options, job->options);
+              !json_object_update(record->options, job->program->record->options) &&
+              (!job->asked || !json_object_update(record->options, job->asked));
     for (tr_stage s = job->program->stage + 1; s <= stage; s++) {
         json_t *maker = json_object_get(job->made_by, tr__stage_name(s));
         if (maker) ok = ok && !json_object_set(record->made_by, tr__stage_name(s), maker);

@@ -1,0 +1,197 @@
+/* Compile to each stage, save it, load it in a new process with nothing beside it, and go on: each later stage must have
+   the bytes that it had in one go. For every Triton found, with those example kernels that it can express. */
+#include "triton_runner.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define KERNELS TR_SOURCE_DIR "/examples/kernels/"
+
+static const struct kernel {
+    const char *name, *signature, *options, *since; /* the first Triton that can express it */
+    bool
+        loops; /* MLIR prints no locations of what a loop carries: after it is read again line numbers may differ */
+} kernels[] = {
+    {"vector_add", "*fp32:16, *fp32:16, *fp32:16, i32:16, 1024", "{\"num_warps\": 8}", "3.2", false},
+    {"matmul", "*fp16:16, *fp16:16, *fp16:16, i32, i32:1, i32, i32:16, i32:16, i32:16, 64, 64, 32, 8",
+     "{\"enable_fp_fusion\": false, \"num_stages\": 2}", "3.2", true},
+    {"matmul_tma", "*fp16:16, *fp16:16, *fp16:16, i32, i32:16, i32:16, 64, 64, 64", NULL, "3.4", true},
+};
+
+static const char *const endings[] = {"", "py", "ttir", "ttgir", "llir", "ptx", "cubin"};
+
+static int complain(const char *what, tr_status status, tr_error *error) {
+    printf("    %s: %s: %s\n%.2000s\n", what, tr_status_name(status), tr_error_message(error),
+           tr_error_log(error));
+    return 1;
+}
+
+static tr_runner *make_runner(void) {
+    tr_runner_options options = TR_RUNNER_OPTIONS_INIT;
+    options.cache_dir = "";
+    tr_runner *runner = NULL;
+    tr_error *error = NULL;
+    tr_status status = tr_runner_create(&options, &runner, &error);
+    if (status) exit(complain("tr_runner_create", status, error));
+    return runner;
+}
+
+/* In the new process: from the one file to every later stage, saved as FOLDER/again.* */
+static int go_on(const char *path, const char *folder) {
+    tr_runner *runner = make_runner();
+    tr_program *program = NULL, *cubin = NULL, *at = NULL;
+    tr_error *error = NULL;
+    tr_status status = tr_load_stage(runner, TR_STAGE_AUTO, path, NULL, &program, &error);
+    if (!status) status = tr_compile_to(program, TR_STAGE_CUBIN, NULL, &cubin, &error);
+    for (tr_stage stage = tr_program_stage(program) + 1; !status && stage <= TR_STAGE_CUBIN; stage++) {
+        char out[4200];
+        snprintf(out, sizeof out, "%s/again.%s", folder, endings[stage]);
+        status = tr_program_at(cubin, stage, &at, &error);
+        if (!status) status = tr_program_save(at, out, &error);
+        tr_program_destroy(at);
+    }
+    if (status) return complain(path, status, error);
+    tr_program_destroy(cubin);
+    tr_program_destroy(program);
+    tr_runner_destroy(runner);
+    return 0;
+}
+
+static int run_again(const char *self, const char *path, const char *folder) {
+    int status = 0;
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        execl(self, self, path, folder, (char *)NULL);
+        _exit(127);
+    }
+    return child < 0 || waitpid(child, &status, 0) != child || status;
+}
+
+static char *read_file(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    char *data = file ? calloc(1, 1 << 24) : NULL;
+    *size = data ? fread(data, 1, (1 << 24) - 1, file) : 0;
+    if (file) fclose(file);
+    return data;
+}
+
+/* Without line numbers, which stand in lines of their own, and the debug sections behind the code. */
+static size_t strip_lines(char *ptx) {
+    char *out = ptx;
+    for (char *line = ptx, *next; *line && strncmp(line, "\t.file", 6); line = next) {
+        next = line + strcspn(line, "\n") + 1;
+        if (!strncmp(line, "\t.loc", 5) || !strncmp(line, "$L__tmp", 7)) continue;
+        memmove(out, line, (size_t)(next - line));
+        out += next - line;
+    }
+    return (size_t)(out - ptx);
+}
+
+/* Saved files are compared whole: the record in them must be the same too. */
+static int compare(const char *before, const char *folder, tr_stage stage, bool code_only) {
+    char again[4200];
+    size_t before_size, again_size;
+    snprintf(again, sizeof again, "%s/again.%s", folder, endings[stage]);
+    char *a = read_file(before, &before_size), *b = read_file(again, &again_size);
+    if (code_only && stage != TR_STAGE_PTX) return free(a), free(b), unlink(again);
+    if (code_only && a && b) before_size = strip_lines(a), again_size = strip_lines(b);
+    int differs = !a || !b || before_size != again_size || memcmp(a, b, before_size);
+    if (differs) printf("    %s differs (%zu and %zu bytes)\n", endings[stage], before_size, again_size);
+    free(a);
+    free(b);
+    unlink(again);
+    return differs;
+}
+
+static int check(tr_program *cubin, tr_stage from, bool code_only, const char *self, const char *folder,
+                 char paths[7][4200]) {
+    char alone[4300];
+    tr_program *at = NULL;
+    tr_error *error = NULL;
+    snprintf(alone, sizeof alone, "%s/alone", folder);
+    mkdir(alone, 0700);
+    snprintf(alone, sizeof alone, "%s/alone/k.%s", folder, endings[from]);
+    tr_status status = tr_program_at(cubin, from, &at, &error);
+    if (!status) status = tr_program_save(at, alone, &error);
+    tr_program_destroy(at);
+    if (status) return complain("save", status, error);
+    int failed = run_again(self, alone, folder);
+    for (tr_stage stage = from + 1; stage <= TR_STAGE_CUBIN && !failed; stage++)
+        failed += compare(paths[stage], folder, stage, code_only);
+    unlink(alone);
+    printf("    from %-5s %s\n", endings[from], failed ? "FAILED" : code_only ? "same code" : "same bytes");
+    return failed;
+}
+
+static int check_kernel(tr_runner *runner, const struct kernel *kernel, const char *version, const char *self,
+                        const char *folder) {
+    char path[4200], paths[7][4200];
+    tr_load_options load = TR_LOAD_OPTIONS_INIT;
+    tr_compile_options options = TR_COMPILE_OPTIONS_INIT;
+    tr_program *program = NULL, *cubin = NULL, *at = NULL;
+    tr_error *error = NULL;
+    snprintf(path, sizeof path, KERNELS "%s.py", kernel->name);
+    load.signature = kernel->signature;
+    options.arch = "sm_90";
+    options.triton = version;
+    options.options = kernel->options;
+    printf("Triton %s, %s\n", version, kernel->name);
+    tr_status status = tr_load_stage(runner, TR_STAGE_PYTHON, path, &load, &program, &error);
+    if (!status) status = tr_compile_to(program, TR_STAGE_CUBIN, &options, &cubin, &error);
+    if (status) return complain("compile", status, error);
+    int failed = 0;
+    for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_CUBIN; stage++) {
+        snprintf(paths[stage], sizeof paths[stage], "%s/first.%s", folder, endings[stage]);
+        tr_program_at(cubin, stage, &at, NULL);
+        failed += tr_program_save(at, paths[stage], NULL) != TR_OK;
+        tr_program_destroy(at);
+    }
+    for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_PTX; stage++) {
+        bool named = strncmp(version, "3.8", 3) >= 0; /* and from then on values' names come from locations */
+        bool code_only = kernel->loops && (stage == TR_STAGE_TTGIR || (stage == TR_STAGE_TTIR && named));
+        failed += check(cubin, stage, code_only, self, folder, paths);
+    }
+    tr_program_destroy(cubin);
+    tr_program_destroy(program);
+    return failed;
+}
+
+static json_t *find_tritons(tr_runner *runner) {
+    char *text;
+    if (tr_runner_report(runner, TR_REPORT_DOCTOR, &text, NULL)) return NULL;
+    json_t *report = json_loads(text, 0, NULL);
+    json_t *list = json_deep_copy(json_object_get(json_object_get(report, "triton"), "installations"));
+    json_decref(report);
+    tr_free(text);
+    return list;
+}
+
+int main(int count, char **arguments) {
+    if (count == 3) return go_on(arguments[1], arguments[2]);
+    char folder[] = "/tmp/roundtrip.XXXXXX", command[64];
+    tr_runner *runner = make_runner();
+    json_t *tritons = find_tritons(runner);
+    int failed = !mkdtemp(folder), checked = 0;
+    for (size_t i = 0; i < json_array_size(tritons); i++) {
+        const char *version = json_string_value(json_object_get(json_array_get(tritons, i), "version"));
+        for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++) {
+            if (strncmp(version, kernels[k].since, 3) < 0) continue;
+            failed += check_kernel(runner, &kernels[k], version, arguments[0], folder);
+            checked += 4;
+        }
+    }
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    failed += system(command) != 0;
+    json_decref(tritons);
+    tr_runner_destroy(runner);
+    printf("%d starts, %d failed\n", checked, failed);
+    if (!checked) printf("skipped: no Triton is installed (TRITON_RUNNER_PYTHON)\n");
+    return checked ? failed != 0 : 77;
+}

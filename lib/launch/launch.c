@@ -9,8 +9,9 @@
 
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-__attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel, const uint32_t grid[3],
-                                                       tr_error **error) {
+__attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel,
+                                                       const tr_launch_config *config, tr_error **error) {
+    const uint32_t *grid = config->grid;
     if (!grid[0] || !grid[1] || !grid[2]) return TR_OK; /* empty: no launch, and no error */
     return tr__fail(error, TR_E_RESOURCE,
                     "a grid of %u x %u x %u is over the limit of %u x %u x %u for kernel '%s'", grid[0],
@@ -25,7 +26,11 @@ static inline bool is_odd(const tr_kernel *kernel, const uint32_t grid[3]) {
 
 tr_status tr__kernel_check_grid(const tr_kernel *kernel, const tr__instance *instance, const uint32_t grid[3],
                                 tr_error **error) {
-    if (is_odd(kernel, grid)) return refuse_grid(kernel, grid, error);
+    if (is_odd(kernel, grid)) {
+        tr_launch_config config = TR_LAUNCH_CONFIG_INIT;
+        memcpy(config.grid, grid, sizeof config.grid);
+        return refuse_grid(kernel, &config, error);
+    }
     uint64_t ctas = (uint64_t)grid[0] * kernel->spread[0] * grid[1] * kernel->spread[1];
     bool over = __builtin_mul_overflow(ctas, (uint64_t)grid[2] * kernel->spread[2], &ctas);
     if (kernel->record->cooperative && (over || ctas > instance->cooperative_limit))
@@ -205,7 +210,7 @@ __attribute__((noinline)) static tr_status start_elsewhere(const tr_kernel *kern
 __attribute__((always_inline)) static inline tr_status submit(const tr_kernel *kernel,
                                                               const tr_launch_config *config, char *buffer,
                                                               tr_error **error) {
-    if (UNLIKELY(is_odd(kernel, config->grid))) return refuse_grid(kernel, config->grid, error);
+    if (UNLIKELY(is_odd(kernel, config->grid))) return refuse_grid(kernel, config, error);
     uint64_t context = tr__driver_current(kernel->driver);
     tr__instance *instance = tr__kernel_find(kernel, context);
     if (UNLIKELY(!instance)) return start_elsewhere(kernel, config, buffer, error);

@@ -1,0 +1,341 @@
+/* A grid: CTAs over threads, several at a time on each when they wait for one another. */
+#include "machine/pool.h"
+#include "machine/warp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CUDA_INVALID_VALUE = 1,
+    CUDA_OUT_OF_MEMORY = 2,
+    CUDA_LAUNCH_FAILED = 719,
+    FUEL = 4096,
+    MOST_RESIDENT = 4096 /* CTAs a thread holds */
+};
+
+static const uint64_t loop_limit = 1ull << 31;
+
+/* ---- a CTA's memory: warps, register files, shared and local memory ---- */
+typedef struct layout {
+    size_t warps, ranges, files, file, shared, local, local_each, size;
+} layout;
+
+static size_t take(size_t *end, size_t size) {
+    size_t at = *end;
+    *end = (at + size + 127) & ~(size_t)127;
+    return at;
+}
+
+static layout layout_of(const trcpu_run *run) {
+    layout l = {0};
+    const trcpu_function *f = run->function;
+    l.warps = take(&l.size, run->warps * sizeof(trcpu_warp));
+    l.ranges = take(&l.size, (size_t)run->warps * (f->slot_count + 1) * sizeof(trcpu_range));
+    l.file = ((size_t)f->file_bytes + 127) & ~(size_t)127;
+    l.files = take(&l.size, l.file * run->warps);
+    l.shared = take(&l.size, run->shared_bytes + 64);
+    l.local_each = (size_t)f->frame_bytes * 32;
+    l.local = take(&l.size, l.local_each * run->warps + 64);
+    return l;
+}
+
+static void fill32(char *file, uint32_t row, uint32_t value) {
+    uint32_t *lanes = (uint32_t *)(void *)(file + row);
+    for (int l = 0; l < 32; l++) lanes[l] = value;
+}
+
+static void fill64(char *file, uint32_t row, uint64_t value) {
+    uint64_t *lanes = (uint64_t *)(void *)(file + row);
+    for (int l = 0; l < 32; l++) lanes[l] = value;
+}
+
+static void set_constants(char *file, const trcpu_function *f) {
+    static const uint32_t predicates[3] = {~0u, 0, 0};
+    memcpy(file, predicates, sizeof predicates);
+    for (uint32_t i = 0; i < f->constant_count; i++) {
+        if (f->constants[i].bytes == 8) fill64(file, f->constants[i].row, f->constants[i].value);
+        else fill32(file, f->constants[i].row, (uint32_t)f->constants[i].value);
+    }
+}
+
+/* The position of CTA number n, clusters one after the other. */
+static uint32_t special_value(const trcpu_warp *warp, uint32_t special, uint32_t lane) {
+    const trcpu_run *run = warp->launch;
+    const trcpu_launch *launch = run->launch;
+    const uint32_t *index = warp->cta->index, *grid = launch->grid, *block = launch->block;
+    uint32_t cluster[3], thread = warp->index * 32 + lane;
+    for (int d = 0; d < 3; d++) cluster[d] = launch->cluster[d] ? launch->cluster[d] : 1;
+    switch (special) {
+    case TRCPU_TID_X: return thread % block[0];
+    case TRCPU_TID_Y: return thread / block[0] % block[1];
+    case TRCPU_TID_Z: return thread / block[0] / block[1];
+    case TRCPU_LANEID: return lane;
+    case TRCPU_WARPID: return warp->index;
+    case TRCPU_NWARPID: return run->warps;
+    case TRCPU_LANEMASK_EQ: return 1u << lane;
+    case TRCPU_LANEMASK_LT: return (1u << lane) - 1;
+    case TRCPU_LANEMASK_LE: return (2u << lane) - 1;
+    case TRCPU_LANEMASK_GT: return ~((2u << lane) - 1);
+    case TRCPU_LANEMASK_GE: return ~((1u << lane) - 1);
+    case TRCPU_NTID_X:
+    case TRCPU_NTID_Y:
+    case TRCPU_NTID_Z: return block[special - TRCPU_NTID_X];
+    case TRCPU_NCTAID_X:
+    case TRCPU_NCTAID_Y:
+    case TRCPU_NCTAID_Z: return grid[special - TRCPU_NCTAID_X];
+    case TRCPU_CTAID_X:
+    case TRCPU_CTAID_Y:
+    case TRCPU_CTAID_Z: return index[special - TRCPU_CTAID_X];
+    case TRCPU_CLUSTERID_X:
+    case TRCPU_CLUSTERID_Y:
+    case TRCPU_CLUSTERID_Z: return index[special - TRCPU_CLUSTERID_X] / cluster[special - TRCPU_CLUSTERID_X];
+    case TRCPU_NCLUSTERID_X:
+    case TRCPU_NCLUSTERID_Y:
+    case TRCPU_NCLUSTERID_Z: return grid[special - TRCPU_NCLUSTERID_X] / cluster[special - TRCPU_NCLUSTERID_X];
+    case TRCPU_CLUSTER_CTAID_X:
+    case TRCPU_CLUSTER_CTAID_Y:
+    case TRCPU_CLUSTER_CTAID_Z: return index[special - TRCPU_CLUSTER_CTAID_X] % cluster[special - TRCPU_CLUSTER_CTAID_X];
+    case TRCPU_CLUSTER_NCTAID_X:
+    case TRCPU_CLUSTER_NCTAID_Y:
+    case TRCPU_CLUSTER_NCTAID_Z: return cluster[special - TRCPU_CLUSTER_NCTAID_X];
+    case TRCPU_CLUSTER_CTARANK:
+        return index[0] % cluster[0] +
+               cluster[0] * (index[1] % cluster[1] + cluster[1] * (index[2] % cluster[2]));
+    case TRCPU_CLUSTER_NCTARANK: return cluster[0] * cluster[1] * cluster[2];
+    case TRCPU_IS_EXPLICIT_CLUSTER: return launch->cluster[0] ? ~0u : 0;
+    case TRCPU_NSMID: return trcpu_pool_threads();
+    case TRCPU_GRIDID: return (uint32_t)run->serial;
+    case TRCPU_DYNAMIC_SMEM_SIZE: return launch->dynamic_shared;
+    case TRCPU_TOTAL_SMEM_SIZE: return run->shared_bytes;
+    default: return 0;
+    }
+}
+
+static void set_specials(trcpu_warp *warp) {
+    const trcpu_function *f = warp->launch->function;
+    for (uint32_t i = 0; i < f->special_count; i++) {
+        uint32_t special = f->specials[i].special;
+        if (special >= TRCPU_CLOCK) continue;
+        if (special == TRCPU_GRIDID) {
+            fill64(warp->file, f->specials[i].row, warp->launch->serial);
+            continue;
+        }
+        uint32_t *lanes = (uint32_t *)(void *)(warp->file + f->specials[i].row);
+        for (uint32_t l = 0; l < 32; l++) lanes[l] = special_value(warp, special, l);
+    }
+}
+
+static trcpu_cta *create_cta(trcpu_run *run) {
+    layout l = layout_of(run);
+    trcpu_cta *cta = calloc(1, sizeof *cta);
+    char *memory = cta ? aligned_alloc(128, l.size) : NULL;
+    if (!memory) {
+        free(cta);
+        return NULL;
+    }
+    memset(memory, 0, l.size);
+    cta->launch = run;
+    cta->memory = memory;
+    cta->warps = (trcpu_warp *)(void *)(memory + l.warps);
+    cta->warp_count = run->warps;
+    cta->shared = memory + l.shared;
+    for (uint32_t w = 0; w < run->warps; w++) {
+        trcpu_warp *warp = &cta->warps[w];
+        warp->file = memory + l.files + w * l.file;
+        warp->ranges = (trcpu_range *)(void *)(memory + l.ranges) + (size_t)w * (run->function->slot_count + 1);
+        warp->shared = cta->shared;
+        warp->shared_bytes = run->shared_bytes;
+        warp->local = memory + l.local + w * l.local_each;
+        warp->local_bytes = run->function->frame_bytes;
+        warp->index = w;
+        warp->cta = cta;
+        warp->launch = run;
+        set_constants(warp->file, run->function);
+    }
+    return cta;
+}
+
+static void destroy_cta(trcpu_cta *cta) {
+    if (!cta) return;
+    for (uint32_t w = 0; w < cta->warp_count; w++) free(cta->warps[w].copies);
+    free(cta->memory);
+    free(cta);
+}
+
+static void begin_cta(trcpu_cta *cta, uint64_t number) {
+    trcpu_run *run = cta->launch;
+    const uint32_t *grid = run->launch->grid;
+    cta->index[0] = (uint32_t)(number % grid[0]);
+    cta->index[1] = (uint32_t)(number / grid[0] % grid[1]);
+    cta->index[2] = (uint32_t)(number / grid[0] / grid[1]);
+    cta->in_use = true;
+    memset(cta->barriers, 0, sizeof cta->barriers);
+    for (uint32_t w = 0; w < cta->warp_count; w++) {
+        trcpu_warp *warp = &cta->warps[w];
+        uint32_t left = run->threads - 32 * w;
+        warp->live = warp->active = left >= 32 ? ~0u : (1u << left) - 1;
+        warp->pc = run->function->code;
+        warp->stop = UINTPTR_MAX;
+        warp->fuel = FUEL;
+        warp->branches = warp->syncs = 0;
+        warp->carry = 0;
+        warp->state = TRCPU_WARP_READY;
+        warp->paused = false;
+        warp->path_count = 1;
+        warp->current = 0;
+        warp->paths[0] = (trcpu_path){.pc = warp->pc, .active = warp->active};
+        warp->copy_count = warp->copy_group = 0;
+        set_specials(warp);
+    }
+}
+
+/* ---- running ---- */
+typedef enum outcome { CTA_DONE, CTA_WAITS, CTA_FAULTED } outcome;
+
+/* Nobody can go on: say who waits where. The first that waits is the one the report is about. */
+static outcome report_deadlock(trcpu_cta *cta) {
+    trcpu_warp *first = NULL;
+    const trcpu_path *at = NULL;
+    char who[400];
+    size_t n = 0;
+    bool lanes_apart = false;
+    for (uint32_t w = 0; w < cta->warp_count; w++) {
+        trcpu_warp *warp = &cta->warps[w];
+        if (warp->state != TRCPU_WARP_BLOCKED) continue;
+        for (uint32_t k = 0; k < warp->path_count && n < sizeof who - 80; k++) {
+            const trcpu_path *path = &warp->paths[k];
+            const trcpu_insn *insn = path->wait == TRCPU_WAIT_BARRIER ? path->pc - 1 : path->pc;
+            const trcpu_function *f = warp->launch->function;
+            const trcpu_statement *s = f->sources[insn - f->code].statement;
+            lanes_apart |= path->wait == TRCPU_WAIT_LANES;
+            if (!first) {
+                first = warp;
+                at = path;
+            }
+            n += (size_t)snprintf(who + n, sizeof who - n, "%swarp %u (lanes %08x) at line %u", n ? ", " : "", w,
+                                  path->active, s ? f->module->ptx->locations[s->location].line : 0);
+        }
+    }
+    if (!first) return CTA_DONE;
+    const trcpu_insn *insn = at->wait == TRCPU_WAIT_BARRIER ? at->pc - 1 : at->pc;
+    uint32_t lane = (uint32_t)__builtin_ctz(at->active);
+    if (lanes_apart)
+        trcpu_fault_report(first, insn, lane, CUDA_LAUNCH_FAILED, "barrier-divergence",
+                           "lanes of a warp wait for one another at different places: %s", who);
+    else
+        trcpu_fault_report(first, insn, lane, CUDA_LAUNCH_FAILED, "deadlock",
+                           "no warp of the CTA can go on: %s; the others have exited", who);
+    return CTA_FAULTED;
+}
+
+/* Runs the CTA's warps in turn until it is done, or only spins. */
+static outcome run_cta(trcpu_cta *cta, const trcpu_variant *variant) {
+    for (;;) {
+        bool ran = false, left = false, only_pauses = true;
+        for (uint32_t w = 0; w < cta->warp_count; w++) {
+            trcpu_warp *warp = &cta->warps[w];
+            if (warp->state == TRCPU_WARP_READY) {
+                warp->paused = false;
+                ran = true;
+                variant->run(warp);
+                only_pauses &= warp->paused && warp->state == TRCPU_WARP_READY;
+                if (warp->state == TRCPU_WARP_FAULTED) return CTA_FAULTED;
+            }
+            left |= warp->state != TRCPU_WARP_DONE;
+        }
+        if (!left) return CTA_DONE;
+        if (atomic_load_explicit(&cta->launch->stopped, memory_order_relaxed)) return CTA_FAULTED;
+        if (!ran) return report_deadlock(cta);
+        if (only_pauses) return CTA_WAITS;
+    }
+}
+
+typedef struct resident {
+    trcpu_cta **ctas;
+    uint32_t count, used;
+} resident;
+
+/* Puts the next CTA of the grid into a slot; false when there is none left, or no memory. */
+static bool start_next(trcpu_run *run, resident *here) {
+    if (atomic_load(&run->next) >= run->cta_count) return false;
+    uint32_t slot = 0;
+    while (slot < here->count && here->ctas[slot]->in_use) slot++;
+    if (slot == here->count) {
+        if (slot == MOST_RESIDENT) return false;
+        trcpu_cta *cta = create_cta(run);
+        if (!cta) return false;
+        here->ctas[here->count++] = cta;
+    }
+    uint64_t number = atomic_fetch_add(&run->next, 1);
+    if (number >= run->cta_count) return false;
+    begin_cta(here->ctas[slot], number);
+    here->used++;
+    return true;
+}
+
+static void work(void *context) {
+    trcpu_run *run = context;
+    const trcpu_variant *variant = trcpu_variant_best();
+    resident here = {.ctas = calloc(MOST_RESIDENT, sizeof *here.ctas)};
+    if (!here.ctas) return;
+    while (!atomic_load_explicit(&run->stopped, memory_order_relaxed)) {
+        if (here.used == 0 && !start_next(run, &here)) break;
+        bool all_wait = true;
+        for (uint32_t i = 0; i < here.count; i++) {
+            trcpu_cta *cta = here.ctas[i];
+            if (!cta->in_use) continue;
+            outcome how;
+            while ((how = run_cta(cta, variant)) == CTA_DONE) {
+                cta->in_use = false;
+                here.used--;
+                all_wait = false;
+                if (here.used || !start_next(run, &here) || !cta->in_use) break;
+            }
+            if (how == CTA_FAULTED) goto out;
+        }
+        if (all_wait && here.used) start_next(run, &here);
+    }
+out:
+    for (uint32_t i = 0; i < here.count; i++) destroy_cta(here.ctas[i]);
+    free(here.ctas);
+}
+
+static bool fits(const trcpu_launch *launch) {
+    const trcpu_function_info *info = &launch->function->info;
+    uint64_t threads = 1;
+    for (int d = 0; d < 3; d++) {
+        if (!launch->grid[d] || !launch->block[d]) return false;
+        if (info->required_block[0] && launch->block[d] != info->required_block[d]) return false;
+        threads *= launch->block[d];
+    }
+    return threads <= 1024;
+}
+
+int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks, trcpu_counters *counters,
+                  trcpu_fault *fault) {
+    static atomic_ullong serial;
+    (void)counters;
+    if (!fits(launch)) return CUDA_INVALID_VALUE;
+    const trcpu_function *f = launch->function;
+    trcpu_fault unread = {0};
+    trcpu_run run = {.memory = memory,
+                     .launch = launch,
+                     .function = f,
+                     .checks = checks,
+                     .threads = launch->block[0] * launch->block[1] * launch->block[2],
+                     .shared_bytes = (launch->dynamic_shared ? f->shared_dynamic : f->shared_bytes) + launch->dynamic_shared,
+                     .cta_count = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2],
+                     .limit = loop_limit,
+                     .serial = atomic_fetch_add(&serial, 1) + 1,
+                     .fault = fault ? fault : &unread};
+    run.warps = (run.threads + 31) / 32;
+    memset(run.fault, 0, sizeof *run.fault);
+    if (pthread_mutex_init(&run.lock, NULL) != 0) return CUDA_OUT_OF_MEMORY;
+    uint32_t threads = trcpu_pool_threads();
+    uint64_t helpers = run.cta_count - 1 < threads - 1 ? run.cta_count - 1 : threads - 1;
+    trcpu_pool_run(work, &run, (uint32_t)helpers);
+    pthread_mutex_destroy(&run.lock);
+    if (run.fault->result) return run.fault->result;
+    return atomic_load(&run.next) >= run.cta_count ? 0 : CUDA_OUT_OF_MEMORY;
+}

@@ -1,0 +1,138 @@
+/* cp.async: copies from global to shared memory. They land when the kernel waits for them, not before, so that a
+   missing wait shows. */
+#include "machine/lanes/place.h"
+
+#include <stdlib.h>
+
+static trcpu_copy *new_copy(trcpu_warp *warp) {
+    if (warp->copy_count == warp->copy_room) {
+        uint32_t room = warp->copy_room ? 2 * warp->copy_room : 16;
+        trcpu_copy *larger = realloc(warp->copies, room * sizeof *larger);
+        if (!larger) return NULL;
+        warp->copies = larger;
+        warp->copy_room = room;
+    }
+    return &warp->copies[warp->copy_count++];
+}
+
+/* rows: to, from, optionally how many bytes to read (the rest is zeros). mode: the bytes of a lane. */
+TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, bool with_size, bool ignores) {
+    const uint32_t bytes = insn->mode;
+    trcpu_copy *copy = new_copy(warp);
+    if (!copy)
+        return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 2, "out-of-memory", "no memory for a cp.async");
+    copy->insn = insn;
+    copy->mask = mask;
+    copy->bytes = bytes;
+    copy->group = warp->copy_group;
+    const uint32_t *to = ROW(uint32_t, 0), *size = with_size ? ROW(uint32_t, 2) : NULL;
+    const uint64_t *from = ROW(uint64_t, 1);
+    const uint32_t offset = (uint32_t)insn->imm;
+    uint64_t source[32];
+    uint32_t none = 0;
+    LANES copy->to[l] = to[l] + offset;
+    LANES source[l] = from[l];
+    if (with_size) {
+        LANES copy->size[l] = size[l] > bytes ? bytes : size[l];
+    } else if (ignores) {
+        uint32_t ignored = *PREDICATE(2);
+        LANES copy->size[l] = ignored >> l & 1 ? 0 : bytes;
+    } else {
+        LANES copy->size[l] = bytes;
+    }
+    for (uint32_t l = 0; l < 32; l++) none |= (uint32_t)(copy->size[l] == 0) << l;
+    if (!all_in_shared(warp, mask, copy->to, bytes))
+        ACTIVE_LANES if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED, true)) return TRCPU_LEAVE;
+    uint32_t reading = mask & ~none;
+    bool whole = true;
+    if (with_size)
+        for (uint32_t l = 0; l < 32; l++) whole &= copy->size[l] == bytes || copy->size[l] == 0;
+    if (reading && !(whole && all_in_range(warp, insn, reading, source, bytes))) {
+        for (uint32_t l = 0; l < 32; l++) {
+            if (!(reading >> l & 1)) continue;
+            if (source[l] & (bytes - 1)) {
+                trcpu_fault_access(warp, insn, l, source[l], bytes, TRCPU_SPACE_GLOBAL, false);
+                return TRCPU_LEAVE;
+            }
+            trcpu_range *range = &warp->ranges[insn->slot];
+            if (source[l] >= range->low && source[l] < range->high && copy->size[l] <= range->high - source[l]) continue;
+            if (!trcpu_memory_range(warp->launch->memory, source[l], copy->size[l], false, &range->low, &range->high)) {
+                trcpu_fault_access(warp, insn, l, source[l], copy->size[l] & -copy->size[l], TRCPU_SPACE_GLOBAL, false);
+                return TRCPU_LEAVE;
+            }
+        }
+    }
+    LANES copy->from[l] = trcpu_host_of(source[l]);
+    return insn + 1;
+}
+
+HANDLER(copy_all) {
+    return start(warp, insn, mask, false, false);
+}
+HANDLER(copy_sized) {
+    return start(warp, insn, mask, true, false);
+}
+HANDLER(copy_unless) {
+    return start(warp, insn, mask, false, true);
+}
+
+static void land(trcpu_warp *warp, const trcpu_copy *copy) {
+    char *shared = warp->shared;
+    for (uint32_t rest = copy->mask; rest; rest &= rest - 1) {
+        uint32_t l = (uint32_t)__builtin_ctz(rest);
+        char *to = shared + copy->to[l];
+        if (copy->size[l] == 16) {
+            memcpy(to, copy->from[l], 16);
+        } else {
+            memcpy(to, copy->from[l], copy->size[l]);
+            memset(to + copy->size[l], 0, copy->bytes - copy->size[l]);
+        }
+    }
+}
+
+/* All but the youngest `pending` groups have landed. */
+static void wait_for(trcpu_warp *warp, uint64_t pending) {
+    uint32_t kept = 0;
+    for (uint32_t k = 0; k < warp->copy_count; k++) {
+        if ((uint64_t)warp->copies[k].group + pending < warp->copy_group) land(warp, &warp->copies[k]);
+        else {
+            if (kept != k) warp->copies[kept] = warp->copies[k];
+            kept++;
+        }
+    }
+    warp->copy_count = kept;
+}
+
+HANDLER(commit) {
+    (void)mask;
+    warp->copy_group++;
+    return insn + 1;
+}
+
+HANDLER(wait_group) {
+    (void)mask;
+    wait_for(warp, (uint64_t)insn->imm);
+    return insn + 1;
+}
+
+HANDLER(wait_all) {
+    (void)mask;
+    warp->copy_group++;
+    wait_for(warp, 0);
+    return insn + 1;
+}
+
+#define M TRCPU_FORM_MEMORY
+/* .ca and .cg, hints of L2, and an optional cache policy at the end */
+#define COPIES(hints, cache)                                                                                 \
+    {"cp.async." cache ".shared|shared::cluster.global" hints, "=SA#?_", copy_all, 0, M},                    \
+        {"cp.async." cache ".shared|shared::cluster.global" hints, "=SA#w?_", copy_sized, 0, M},             \
+        {"cp.async." cache ".shared|shared::cluster.global" hints, "=SA#p?_", copy_unless, 0, M}
+
+FORMS(async){
+    COPIES(".?L2::cache_hint.?L2::64B|L2::128B|L2::256B", "ca|cg"),
+    {"cp.async.commit_group", "", commit, 0, 0},
+    {"cp.async.wait_group", "=#", wait_group, 0, 0},
+    {"cp.async.wait_all", "", wait_all, 0, 0},
+    END_OF_FORMS,
+};

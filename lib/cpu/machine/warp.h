@@ -1,0 +1,122 @@
+/* What runs: warps, the CTA they form, the launch it belongs to. */
+#ifndef TRCPU_WARP_H
+#define TRCPU_WARP_H
+
+#include "machine/memory.h"
+#include "machine/program.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Lanes at one place of the code. A warp that doesn't diverge has one path. The path with the lowest address goes
+   first, so that the others meet it where the branches join. */
+typedef enum trcpu_wait {
+    TRCPU_WAIT_NOTHING,
+    TRCPU_WAIT_LANES,   /* for lanes of the warp, at an instruction that wants them together */
+    TRCPU_WAIT_BARRIER, /* for other warps */
+} trcpu_wait;
+
+typedef struct trcpu_path {
+    const trcpu_insn *pc;
+    uint32_t active;
+    uint8_t wait, barrier;
+} trcpu_path;
+
+typedef struct trcpu_range { /* of device addresses: [low, high), as a handler may access them */
+    uint64_t low, high;
+} trcpu_range;
+
+typedef struct trcpu_copy { /* a cp.async that has not landed */
+    const trcpu_insn *insn;
+    uint32_t mask, bytes, group;
+    uint32_t to[32], size[32];
+    const char *from[32];
+} trcpu_copy;
+
+typedef enum trcpu_warp_state { TRCPU_WARP_READY, TRCPU_WARP_BLOCKED, TRCPU_WARP_DONE, TRCPU_WARP_FAULTED } trcpu_warp_state;
+
+typedef struct trcpu_cta trcpu_cta;
+typedef struct trcpu_run trcpu_run;
+
+struct trcpu_warp {
+    char *file; /* the register file */
+    const trcpu_insn *pc;
+    uint32_t active, live; /* lanes of the current path; lanes that have not exited */
+    uintptr_t stop;        /* where another path waits */
+    char *shared;
+    uint32_t shared_bytes;
+    uint32_t fuel; /* backward branches until it must give way */
+    trcpu_range *ranges; /* one a slot */
+    char *local;         /* lane after lane */
+    uint32_t local_bytes;
+    uint32_t index;
+    trcpu_cta *cta;
+    trcpu_run *launch;
+    uint8_t state;
+    bool paused;       /* gave way: nothing blocks it */
+    uint32_t carry;    /* the condition code of add.cc and its like, a bit per lane */
+    uint32_t syncs;    /* accesses that other threads look at since the last pause: is it spinning? */
+    uint64_t branches; /* backward ones so far */
+    uint32_t path_count, current;
+    trcpu_path paths[32];
+    trcpu_copy *copies; /* cp.async under way, oldest first */
+    uint32_t copy_count, copy_room, copy_group;
+};
+
+typedef struct trcpu_barrier {
+    uint32_t arrived, expected; /* threads; expected 0: all that have not exited */
+    uint32_t value_and, value_or, value_count; /* of bar.red */
+    uint32_t last_and, last_or, last_count;
+} trcpu_barrier;
+
+struct trcpu_cta {
+    trcpu_run *launch;
+    uint32_t index[3];
+    char *shared;
+    uint32_t warp_count, done_count;
+    trcpu_warp *warps;
+    trcpu_barrier barriers[16];
+    bool in_use;
+    char *memory; /* everything above lies in it */
+};
+
+/* One trcpu_execute. */
+struct trcpu_run {
+    trcpu_memory *memory;
+    const trcpu_launch *launch;
+    const trcpu_function *function;
+    uint32_t checks;
+    uint32_t threads, warps, shared_bytes;
+    uint64_t cta_count;
+    uint64_t limit; /* backward branches of a warp, then it is an infinite loop */
+    uint64_t serial; /* %gridid */
+    atomic_ullong next;  /* CTA */
+    atomic_bool stopped; /* a fault: everybody leaves */
+    pthread_mutex_t lock;
+    trcpu_fault *fault;
+};
+
+/* ---- what handlers call; all return what the handler returns ---- */
+/* warp.c: control flow */
+const trcpu_insn *trcpu_warp_branch(trcpu_warp *warp, const trcpu_insn *insn, const trcpu_insn *target, uint32_t mask);
+const trcpu_insn *trcpu_warp_pause(trcpu_warp *warp, const trcpu_insn *next);
+const trcpu_insn *trcpu_warp_exit(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask);
+/* Lanes of `members` that still live are not here: wait for them. */
+const trcpu_insn *trcpu_warp_gather(trcpu_warp *warp, const trcpu_insn *insn, uint32_t members);
+/* Splits off the lanes of `mask`, which go on at `target`; the rest at `next`. */
+const trcpu_insn *trcpu_warp_split(trcpu_warp *warp, const trcpu_insn *next, const trcpu_insn *target, uint32_t mask);
+bool trcpu_warp_select(trcpu_warp *warp); /* the path to run next; false: none can */
+
+/* barrier.c */
+const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, uint32_t id,
+                                     uint32_t count, bool arrive_only);
+void trcpu_barrier_check(trcpu_cta *cta, uint32_t id); /* after an arrival or an exit */
+
+/* fault.c */
+const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint64_t address,
+                                     uint32_t bytes, trcpu_space space, bool write);
+const trcpu_insn *trcpu_fault_report(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, int result,
+                                     const char *kind, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+
+#endif

@@ -19,6 +19,13 @@ const json_t *tr__compile_option(const tr__compile_request *request, const char 
     return value ? value : json_object_get(request->metadata, name);
 }
 
+tr_status tr__compile_check_arch(const tr__compile_request *request, tr_error **error) {
+    const char *arch = request->arch;
+    if (arch && !strncmp(arch, "sm_", 3) && isdigit((unsigned char)arch[3])) return TR_OK;
+    return tr__fail(error, TR_E_INVALID_ARGUMENT, "an architecture is wanted, like \"sm_90\"; \"%s\" is none",
+                    arch ? arch : "");
+}
+
 const char *tr__compile_suffix(const char *arch) {
     size_t length = strlen(arch);
     bool bare = length > 3 && isdigit((unsigned char)arch[length - 1]);

@@ -55,6 +55,9 @@ void tr__compile_result_release(tr__compile_result *result);
 /* What the request's options say, else its metadata; NULL: neither. */
 const json_t *tr__compile_option(const tr__compile_request *request, const char *name);
 
+/* TR_E_INVALID_ARGUMENT unless the request's architecture is one of NVIDIA's: "sm_90". */
+tr_status tr__compile_check_arch(const tr__compile_request *request, tr_error **error);
+
 /* What Triton adds to an architecture's name for LLVM and ptxas: "a" for "sm_90" and later ones that have no suffix
    yet, else "". */
 const char *tr__compile_suffix(const char *arch);

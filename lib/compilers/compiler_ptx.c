@@ -21,7 +21,7 @@ static const char *find_version(const char *text, size_t *length) {
             *length = strspn(at, "0123456789.");
             return at;
         }
-        if (*at && strncmp(at, "//", 2) && !isspace((unsigned char)*at)) return NULL;
+        if (*at && strncmp(at, "//", 2) != 0 && !isspace((unsigned char)*at)) return NULL;
     }
     return NULL;
 }

@@ -1,5 +1,5 @@
-/* Text of newer LLVMs made readable for this one: LLVM 24 (Triton 3.8 and later) writes floating-point
-   literals that earlier ones refuse. */
+/* Text of newer LLVMs made readable for this one: since Triton 3.8
+   floating-point literals are written in ways that LLVM 22 refuses. */
 #ifndef TR_COMPILERS_LLVM_LITERALS_H
 #define TR_COMPILERS_LLVM_LITERALS_H
 

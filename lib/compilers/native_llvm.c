@@ -75,9 +75,8 @@ tr_status tr__llvm_compile(const char *path, const tr__compile_request *request,
                                          [TR__LLVM_MALFORMED] = TR_E_PARSE,
                                          [TR__LLVM_REFUSED] = TR_E_COMPILE,
                                          [TR__LLVM_OUT_OF_MEMORY] = TR_E_OUT_OF_MEMORY};
-    if (!request->arch || strncmp(request->arch, "sm_", 3))
-        return tr__fail(error, TR_E_INVALID_ARGUMENT, "LLVM needs an architecture like \"sm_90\"");
-    tr_status status = tr__llvm_open(path, NULL, error);
+    tr_status status = tr__compile_check_arch(request, error);
+    if (!status) status = tr__llvm_open(path, NULL, error);
     if (status) return status;
     tr__llvm_request asked = {.text = request->source->data,
                               .size = request->source->size,

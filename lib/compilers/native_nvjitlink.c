@@ -151,12 +151,11 @@ static tr_status link_source(const tr__compile_request *request, const tr__blob 
 
 tr_status tr__nvjitlink_compile(const tr__compile_request *request, tr__compile_result *result,
                                 tr_error **error) {
-    unsigned major, minor;
-    if (!request->arch || strncmp(request->arch, "sm_", 3))
-        return tr__fail(error, TR_E_INVALID_ARGUMENT, "nvJitLink needs an architecture like \"sm_90\"");
+    unsigned major = 0, minor = 0;
     tr__buffer log = {0};
     tr__blob *source = NULL;
-    tr_status status = tr__nvjitlink_open(&major, &minor, error);
+    tr_status status = tr__compile_check_arch(request, error);
+    if (!status) status = tr__nvjitlink_open(&major, &minor, error);
     if (!status)
         status = tr__ptx_readable(request->source, tr__ptx_newest(major * 100 + minor), &log, &source, error);
     if (!status) status = link_source(request, source, &log, &result->stages[TR_STAGE_CUBIN], error);

@@ -39,7 +39,7 @@ static bool is_set(const tr__compile_request *request, const char *name) {
     static const char *const truths[] = {"1", "true", "on", "yes", "y"};
     size_t length = strlen(name);
     for (const char *const *at = request->environment; at && *at; at++) {
-        if (strncmp(*at, name, length) || (*at)[length] != '=') continue;
+        if (strncmp(*at, name, length) != 0 || (*at)[length] != '=') continue;
         for (size_t i = 0; i < sizeof truths / sizeof *truths; i++)
             if (!strcasecmp(*at + length + 1, truths[i])) return true;
         return false;
@@ -174,10 +174,10 @@ static tr_status run_tool(tr__native *native, const tr__compile_request *request
 
 tr_status tr__ptxas_compile(tr__native *native, const tr__compile_request *request,
                             const tr__ptxas_triton *triton, tr__compile_result *result, tr_error **error) {
-    if (!request->arch || strncmp(request->arch, "sm_", 3))
-        return tr__fail(error, TR_E_INVALID_ARGUMENT, "ptxas needs an architecture like \"sm_90\"");
     tr__ptxas_tool tool;
-    tr_status status = tr__ptxas_find(native, request->arch, triton, request->environment, &tool, error);
+    tr_status status = tr__compile_check_arch(request, error);
+    if (status) return status;
+    status = tr__ptxas_find(native, request->arch, triton, request->environment, &tool, error);
     if (!status) {
         const char *version = triton ? triton->version : NULL;
         if (!version) version = json_string_value(tr__compile_option(request, "triton_version"));

@@ -56,7 +56,7 @@ static span name_behind(const char *line, size_t length, const char *before) {
 }
 
 static bool equal(span a, span b) {
-    return a.length == b.length && !memcmp(a.at, b.at, a.length);
+    return a.at && b.at && a.length == b.length && !memcmp(a.at, b.at, a.length);
 }
 
 static const struct {

@@ -213,6 +213,7 @@ typedef struct call {
     tr_stage reached;
     int64_t begun, stopped_since;
     bool accepted, finished; /* the far end took it up; it answered in full */
+    bool refused;            /* … that it can't be done, and why */
 } call;
 
 static tr_status ask_caller(call *call, tr_error **error) {
@@ -280,7 +281,7 @@ static tr_status take_failure(call *call, const json_t *header, tr_error **error
     json_int_t number = json_integer_value(json_object_get(header, "failed"));
     const char *message = json_string_value(json_object_get(header, "message"));
     if (number <= TR_OK || number > TR_E_STICKY || !message) return garbage(error);
-    call->finished = true;
+    call->finished = call->refused = true;
     tr_status status = tr__fail(error, (tr_status)number, "%s", message);
     json_int_t stage = json_integer_value(json_object_get(header, "stage"));
     if (stage > TR_STAGE_AUTO && stage < TR__STAGES) tr__error_set_stage(error, (tr_stage)stage);
@@ -376,7 +377,7 @@ static tr_status explain_end(const call *call, tr_error **error) {
 static tr_status judge(call *call, tr_status status, tr_error **error) {
     tr__peer *peer = call->peer;
     if (!call->finished) { /* nobody at the far end said so */
-        if (status == TR_E_COMPILER_CRASHED && ends_within(call->process, 20))
+        if (status == TR_E_COMPILER_CRASHED && ends_within(call->process, call->accepted ? 20 : 500))
             status = explain_end(call, error);
         if (status == TR_E_COMPILER_CRASHED || status == TR_E_COMPILER_MISSING ||
             (status == TR_E_TIMEOUT && !call->accepted))
@@ -386,7 +387,7 @@ static tr_status judge(call *call, tr_status status, tr_error **error) {
             tr__fail(error, status, "did not finish within %g s", limit * 1e-3);
         }
     }
-    if (status && status != TR_E_OUT_OF_MEMORY && status != TR_E_CANCELLED)
+    if (status && !call->refused && status != TR_E_OUT_OF_MEMORY && status != TR_E_CANCELLED)
         tr__error_prefix(error, "%s", peer->name);
     if (status && call->result->log) tr__error_set_log(error, call->result->log, strlen(call->result->log));
     return status;

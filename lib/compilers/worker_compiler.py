@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 
 import triton
@@ -64,6 +65,10 @@ def warm_up(x, n, BLOCK: tl.constexpr):
 """
 
 
+class ParseError(Exception):
+    """MLIR has said why on standard error."""
+
+
 class StubDriver:
     """Triton asks the active driver which GPU there is."""
 
@@ -84,15 +89,18 @@ class StubDriver:
 
 
 class Assembly:
-    """Runs ptxas as Triton asks, and keeps what it says of registers and memory, which Triton throws away."""
+    """Runs ptxas as Triton asks, and keeps what it says of registers and memory, which Triton throws away. Its files
+    get names of one length: for sm_100 the bytes depend on where its memory lies, and that on the length."""
 
     def __init__(self):
         self.said = ""
         self.run, subprocess.run = subprocess.run, self
 
-    def __call__(self, *args, **keywords):
+    def __call__(self, command, **keywords):
+        folder = tempfile.gettempdir() + "/"
+        command = [part[len(folder):] if part.startswith(folder) else part for part in command]
         try:
-            return self.run(*args, **keywords)
+            return self.run(command, cwd=folder, **keywords)
         finally:
             file = getattr(keywords.get("stderr"), "name", None)
             if isinstance(file, str) and os.path.exists(file):
@@ -121,6 +129,10 @@ class Compiler:
             return failure.header(self.reached + 1)
         except MemoryError:
             return Failure(TR_E_OUT_OF_MEMORY, "out of memory").header(self.reached + 1)
+        except ParseError:
+            known = explain_log(read_log())
+            message = known.message if known else "this is no IR that this Triton reads"
+            return Failure(TR_E_PARSE, message).header(request["from"])
         except BaseException as error:
             return worker_kernel.explain(error, read_log(), request).header(self.reached + 1)
 
@@ -136,7 +148,10 @@ class Compiler:
         return {"crashed": f"{how}: {known.message}" if known else how}
 
     def backend(self, request, text):
-        target = GPUTarget("cuda", int(re.match(r"sm_(\d+)a?$", request["arch"])[1]), 32)
+        arch = re.match(r"sm_(\d+)[af]?$", request["arch"] or "")
+        if not arch:
+            raise Failure(TR_E_INVALID_ARGUMENT, f"'{request['arch']}' is no architecture like sm_90")
+        target = GPUTarget("cuda", int(arch[1]), 32)
         triton.runtime.driver.active.target = target
         backend = make_backend(target)
         defaults = backend.parse_options({})
@@ -225,7 +240,7 @@ class Compiler:
         if restored != text:
             try:
                 module = self.parse_named(restored, suffix, context)
-            except RuntimeError:
+            except ParseError:
                 pass
         module.context = context
         return module
@@ -235,7 +250,10 @@ class Compiler:
         name = f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.{suffix}"
         with open(name, "w") as file:
             file.write(text)
-        return ir.parse_mlir_module(name, context)
+        try:
+            return ir.parse_mlir_module(name, context)
+        except RuntimeError as error:
+            raise ParseError from error
 
 
 def decode(source):

@@ -18,14 +18,15 @@ class Failure(Exception):
 
 
 # What the log of a failed compile is searched for, in this order: pattern, status, message, does it explain a death.
+OWN = r'"?[0-9a-f]{16}\.tt\w*ir"?'  # the name under which IR is parsed
 PATTERNS = (
-    (r"^[0-9a-f]{16}\.tt\w*ir:(?P<line>\d+):(?P<column>\d+): error: (?P<text>.*)", TR_E_PARSE,
-     "{line}:{column}: {text}", True),
+    (rf"^(?:loc\()?{OWN}:(?P<line>\d+):(?P<column>\d+)\)?: error: (?P<text>.*)", TR_E_COMPILE,
+     "{line}:{column}: {text}", False),
     (r'^(?:loc\()?"?(?P<file>[^\s"()]+)"?:(?P<line>\d+):(?P<column>\d+)\)?: error: (?P<text>.*)', TR_E_COMPILE,
      "{file}:{line}:{column}: {text}", False),
     (r"failed to parse IR: (?P<text>.*?)lineno: (?P<line>\d+)", TR_E_PARSE, "line {line}: {text}", True),
-    (r"^ptxas \S+, line (?P<line>\d+); (?:error|fatal)\s*: (?P<text>.*)", TR_E_COMPILE, "line {line}: {text}", False),
-    (r"^ptxas (?:error|fatal)\s*: (?P<text>.*)", TR_E_COMPILE, "{text}", False),
+    (r"^ptxas\S* \S+, line (?P<line>\d+); (?:error|fatal)\s*: (?P<text>.*)", TR_E_COMPILE, "line {line}: {text}", False),
+    (r"^ptxas\S* (?:error|fatal)\s*: (?P<text>.*)", TR_E_COMPILE, "{text}", False),
     (r"^LLVM ERROR: (?P<text>.*)", TR_E_COMPILE, "{text}", False),
     (r"^(?:<unknown>:0: )?error: (?P<text>.*)", TR_E_COMPILE, "{text}", False),
     (r"[Aa]ssertion (?P<text>.*) failed", TR_E_COMPILE, "assertion failed: {text}", False),

@@ -1,6 +1,6 @@
 """What the worker adds to Triton's own compile times, and what a second thread gains.
 
-usage: bench/compile.py COMPILE_JOBS WORKER [--rounds N]
+usage: bench/compile.py COMPILE_JOBS [--rounds N]
 For each Triton of TRITON_RUNNER_PYTHON: ttir → cubin for sm_90 by the warm worker beside Triton's own stages in one
 process, taken in turns; then two kernels by one thread and by two. Medians. The bounds: at most 15% or 10 ms more,
 whichever is more; two threads at most 1.2 times the time that one thread needs for one kernel.
@@ -72,7 +72,6 @@ def measure(command, installation, kernel, folder, rounds):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("compile_jobs")
-    parser.add_argument("worker")
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     missed = 0
@@ -80,7 +79,7 @@ def main():
     for installation in installations():
         for kernel in ("vector_add", "matmul"):
             with tempfile.TemporaryDirectory() as folder:
-                ms = measure([arguments.compile_jobs, arguments.worker], installation, kernel, folder,
+                ms = measure([arguments.compile_jobs], installation, kernel, folder,
                              arguments.rounds)
             missed += ms["one"] > max(1.15 * ms["own"], ms["own"] + 10) or ms["two"] > 1.2 * ms["one"]
             print(f"{installation[0]:6} {kernel:12} {ms['own']:12.1f} {ms['one']:9.1f} {ms['one'] / ms['own']:7.2f}"

@@ -1,7 +1,7 @@
 """Malformed inputs at every stage, for every Triton: each gets its status and a message that says where, nothing is
 printed, and the compile after it is right.
 
-usage: bad_inputs.py COMPILE_JOBS WORKER [--only PATTERN]
+usage: bad_inputs.py COMPILE_JOBS [--only PATTERN]
 The installations are those of TRITON_RUNNER_PYTHON. Exit status 77: none is named.
 """
 import argparse
@@ -200,13 +200,12 @@ def check_version(command, folder, version, only):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("compile_jobs")
-    parser.add_argument("worker")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     total, faults = 0, []
     for version, _, _ in installations():
         with tempfile.TemporaryDirectory(prefix="bad-inputs-") as path:
-            command = [arguments.compile_jobs, arguments.worker]
+            command = [arguments.compile_jobs]
             count, found = check_version(command, Folder(path), version, arguments.only)
         print(f"{version}: {count} inputs, {len(found)} faults", flush=True)
         total += count

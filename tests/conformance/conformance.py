@@ -1,13 +1,12 @@
 """Every Triton × kernel × architecture × start: the cubin and each stage on the way are, byte for byte, those of that
 Triton's own full run.
 
-usage: conformance.py COMPILE_JOBS WORKER [--only PATTERN] [--keep FOLDER]
+usage: conformance.py COMPILE_JOBS [--only PATTERN] [--keep FOLDER]
 The installations are those of TRITON_RUNNER_PYTHON, as interpreter=site-folder pairs or interpreters. Exit status 77:
 none is named.
 """
 import argparse
 import ctypes
-import glob
 import json
 import os
 import re
@@ -139,7 +138,7 @@ class Matrix:
             else:
                 fault = fault or f"{job['id']}: {STAGES[stage]} differs"
         if job["from"] == 1:
-            told = {key: value for key, value in answer["metadata"].items() if key != "hash"}
+            told = {key: value for key, value in answer["metadata"].items() if key not in ("hash", "triton_runner")}
             metadata = {key: value for key, value in metadata.items() if key != "hash"}
             if told != metadata:
                 keys = sorted(key for key in {*told, *metadata} if told.get(key) != metadata.get(key))
@@ -153,17 +152,18 @@ class Matrix:
 
     def fail_cleanly(self, version, doomed):
         """From python, then from each stage that was reached on the way."""
-        jobs = [self.job(version, cell, 1, cell["file"]) for cell in doomed]
-        answers = run_jobs(self.command, jobs) if jobs else []
-        further = []
-        for cell, job in zip(doomed, jobs):
+        jobs, steps = [], []
+        for cell in doomed:
             reason = impossible(version, cell["kernel"], cell["arch"]) or "not listed"
             self.reasons[reason] = self.reasons.get(reason, 0) + len(STARTS)
             self.cannot += len(STARTS)
-            for path in sorted(glob.glob(os.path.join(job["out"], "stage.[2-5]"))):
-                further.append(self.job(version, cell, int(path[-1]), path))
-        jobs, answers = jobs + further, answers + (run_jobs(self.command, further) if further else [])
-        for job, answer in zip(jobs, answers):
+            jobs.append(self.job(version, cell, 1, cell["file"]))
+            steps += [(cell, {**jobs[-1], "id": f"{cell['out']} to {stage}", "to": stage}) for stage in range(2, 6)]
+        for (cell, step), answer in zip(steps, run_jobs(self.command, [step for _, step in steps])):
+            if answer["status"] == "TR_OK":
+                source = os.path.join(step["out"], f"stage.{step['to']}")
+                jobs.append(self.job(version, cell, step["to"], source, answer["metadata"]))
+        for job, answer in zip(jobs, run_jobs(self.command, jobs)):
             if answer["status"] not in CLEAN_FAILURES or len(answer["message"]) < 20:
                 self.faults.append(f"{job['id']}: does not fail cleanly: {answer['status']} {answer['message']}")
 
@@ -171,7 +171,6 @@ class Matrix:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("compile_jobs")
-    parser.add_argument("worker")
     parser.add_argument("--only", default="", help="cells whose VERSION/KERNEL/ARCH matches this pattern")
     parser.add_argument("--keep", help="a folder for everything that was compiled; references in it are used again")
     arguments = parser.parse_args()
@@ -181,7 +180,7 @@ def main():
         sys.exit(77)
     temporary = tempfile.TemporaryDirectory(prefix="conformance-")
     folder = arguments.keep or temporary.name
-    matrix = Matrix([arguments.compile_jobs, arguments.worker], folder, arguments.only)
+    matrix = Matrix([arguments.compile_jobs], folder, arguments.only)
     begun = time.time()
     with ThreadPoolExecutor(THREADS) as pool:
         reference = os.path.join(folder, "reference")

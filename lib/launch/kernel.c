@@ -97,21 +97,22 @@ static tr_status find_hidden(tr_kernel *kernel, CUfunction function, tr_error **
     return TR_OK;
 }
 
-/* A CUtensorMap is aligned to 64 or 128 bytes, as the compiler had it; the driver knows. */
-static tr_status find_layout(tr_kernel *kernel, CUfunction function, tr_error **error) {
-    tr__pack *pack = NULL;
-    for (uint32_t alignment = 64; alignment <= 128; alignment *= 2) {
+/* How tensor maps lie in the parameters the driver knows; where it can't be asked, the device tells the likeliest. */
+static tr_status find_layout(tr_kernel *kernel, const tr__instance *instance, tr_error **error) {
+    uint32_t likely = instance->architecture / 10 == 9 && !kernel->driver->cpu ? TR__LEAD_SM90 : 0;
+    const tr__layout layouts[] = {
+        {64, likely}, {128, likely}, {64, TR__LEAD_SM90 - likely}, {128, TR__LEAD_SM90 - likely}};
+    tr_status status = TR_OK;
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        tr__pack *pack = NULL;
         tr__error_forget(error);
-        tr__pack_destroy(pack);
-        tr_status status = tr__pack_create(kernel->record, alignment, &pack, error);
-        if (status) return status;
-        status = tr__pack_compare(pack, kernel->driver, function, error);
-        if (!status || !pack->has_maps || alignment == 128) {
-            kernel->pack = pack;
-            return status;
-        }
+        status = tr__pack_create(kernel->record, layouts[i], &pack, error);
+        if (!status) status = tr__pack_compare(pack, kernel->driver, instance->function, error);
+        kernel->pack = pack;
+        if (!status || !pack || !pack->has_maps) return status;
+        if (i + 1 < sizeof layouts / sizeof *layouts) tr__pack_destroy(pack);
     }
-    return TR_OK;
+    return status;
 }
 
 static void free_kernel(tr_kernel *kernel) {
@@ -144,7 +145,7 @@ static tr_status assemble(tr_kernel *kernel, tr__scope *scope, tr_error **error)
     if (!status) status = tr__runner_scratches(runner, &kernel->scratches, error);
     if (!status) status = tr__instance_create(kernel, scope->context, &kernel->instances, error);
     if (!status) status = find_hidden(kernel, kernel->instances->function, error);
-    if (!status) status = find_layout(kernel, kernel->instances->function, error);
+    if (!status) status = find_layout(kernel, kernel->instances, error);
     if (status) return status;
     kernel->count = kernel->pack->size > TR__PACKED_USUAL ? SIZE_MAX : kernel->pack->count;
     kernel->careful = kernel->record->num_ctas > 1 || kernel->record->cooperative || !kernel->pack->size ||

@@ -54,7 +54,7 @@ static void free_making(making *making) {
 static bool allocate(making *making, size_t params) {
     size_t elements = params * TR__EXPANSION_MAX + TR__HIDDEN_MAX;
     making->pack = calloc(1, sizeof *making->pack);
-    making->types = calloc(elements + 1, sizeof *making->types);
+    making->types = calloc(elements + TR__LEAD_SM90 / 8 + 1, sizeof *making->types);
     making->slots = calloc(params + 1, sizeof *making->slots);
     making->places = calloc(params + 1, sizeof *making->places);
     making->pieces = calloc(elements, sizeof *making->pieces);
@@ -64,24 +64,30 @@ static bool allocate(making *making, size_t params) {
            making->elements && making->promises;
 }
 
-/* Offsets and sizes of all elements, the caller's and the hidden ones. */
-static tr_status lay_out(making *making, uint32_t count, const char *kernel, tr_error **error) {
+/* Offsets and sizes of all elements, the caller's and the hidden ones, which follow `lead` words of nothing. */
+static tr_status lay_out(making *making, uint32_t lead, uint32_t count, const char *kernel,
+                         tr_error **error) {
     tr__pack *pack = making->pack;
     pack->element_count = count;
     if (!count) return TR_OK;
-    size_t *offsets = calloc(count, sizeof *offsets);
+    size_t *offsets = calloc(lead + count, sizeof *offsets);
     if (!offsets) return tr__fail_out_of_memory(error);
     ffi_type structure = {.type = FFI_TYPE_STRUCT, .elements = making->types};
     ffi_status laid = ffi_get_struct_offsets(FFI_DEFAULT_ABI, &structure, offsets);
-    size_t end = laid == FFI_OK ? offsets[count - 1] + making->types[count - 1]->size : 0;
-    for (uint32_t i = 0; i < count && end <= TR__PACKED_MAX; i++)
-        making->elements[i] = (tr__element){(uint32_t)offsets[i], (uint32_t)making->types[i]->size};
+    size_t end = 0;
+    for (uint32_t i = 0; i < count && laid == FFI_OK && end <= TR__PACKED_MAX; i++) {
+        const ffi_type *type = making->types[lead + i];
+        size_t offset = offsets[lead + i] - 8 * lead;
+        making->elements[i] = (tr__element){(uint32_t)offset, (uint32_t)type->size, type->alignment};
+        end = offset + type->size;
+    }
     free(offsets);
     if (laid != FFI_OK)
         return tr__fail(error, TR_E_UNSUPPORTED, "libffi cannot lay out the parameters of '%s'", kernel);
     if (end > TR__PACKED_MAX)
-        return tr__fail(error, TR_E_RESOURCE, "the parameters of '%s' take %zu bytes; a kernel can have %d",
-                        kernel, end, TR__PACKED_MAX);
+        return tr__fail(error, TR_E_RESOURCE,
+                        "the parameters of '%s' take more than the %d bytes that a kernel can have", kernel,
+                        TR__PACKED_MAX);
     pack->size = end;
     return TR_OK;
 }
@@ -117,9 +123,11 @@ static void cut_descriptor(making *making, tr__place *place, const tr__param *pa
     }
 }
 
-static tr_status describe(making *making, const tr__record *record, ffi_type *map, tr_error **error) {
+static tr_status describe(making *making, const tr__record *record, uint32_t lead, ffi_type *map,
+                          tr_error **error) {
     tr_type types[TR__EXPANSION_MAX];
     uint32_t count = 0;
+    for (; count < lead; count++) making->types[count] = &ffi_type_uint64;
     for (size_t i = 0; i < record->param_count; i++) {
         uint32_t expanded = tr__param_expand(&record->params[i], types);
         for (uint32_t k = 0; k < expanded; k++) {
@@ -131,7 +139,7 @@ static tr_status describe(making *making, const tr__record *record, ffi_type *ma
         }
     }
     for (uint32_t i = 0; i < record->hidden_count; i++) making->types[count++] = &ffi_type_pointer;
-    return lay_out(making, count, record->kernel, error);
+    return lay_out(making, lead, count - lead, record->kernel, error);
 }
 
 static void place_all(making *making, const tr__record *record) {
@@ -148,7 +156,7 @@ static void place_all(making *making, const tr__record *record) {
         const tr__element *first = &making->elements[element], *last = first + expanded - 1;
         place->offset = making->slots[i].offset = first->offset;
         place->size = last->offset + last->size - first->offset;
-        place->alignment = (uint32_t)making->types[element]->alignment;
+        place->alignment = first->alignment;
         if (param->divisibility > 1) {
             uint32_t own = place->size < 4 ? (1u << 8 * place->size) - 1 : UINT32_MAX;
             making->promises[pack->promise_count++] =
@@ -169,17 +177,19 @@ static void place_all(making *making, const tr__record *record) {
     tail->offset = pack->hidden_offset[0];
 }
 
-tr_status tr__pack_create(const tr__record *record, uint32_t map_alignment, tr__pack **out,
-                          tr_error **error) {
+tr_status tr__pack_create(const tr__record *record, tr__layout layout, tr__pack **out, tr_error **error) {
     ffi_type *words[17];
     for (int i = 0; i < 16; i++) words[i] = &ffi_type_uint64;
     words[16] = NULL;
-    ffi_type map = {
-        .size = 128, .alignment = (unsigned short)map_alignment, .type = FFI_TYPE_STRUCT, .elements = words};
+    ffi_type map = {.size = 128,
+                    .alignment = (unsigned short)layout.map_alignment,
+                    .type = FFI_TYPE_STRUCT,
+                    .elements = words};
     making making = {0};
     *out = NULL;
-    tr_status status = allocate(&making, record->param_count) ? describe(&making, record, &map, error)
-                                                              : tr__fail_out_of_memory(error);
+    tr_status status = allocate(&making, record->param_count)
+                           ? describe(&making, record, layout.lead / 8, &map, error)
+                           : tr__fail_out_of_memory(error);
     if (status) {
         free_making(&making);
         return status;

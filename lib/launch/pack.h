@@ -35,7 +35,7 @@ typedef struct tr__place { /* where one argument lies; size 0: folded */
 } tr__place;
 
 typedef struct tr__element { /* one parameter as the kernel itself counts them */
-    uint32_t offset, size;
+    uint32_t offset, size, alignment;
 } tr__element;
 
 typedef struct tr__promise { /* what a buffer packed elsewhere must keep */
@@ -60,8 +60,16 @@ struct tr__pack {
     bool has_maps;
 };
 
-/* map_alignment: of a CUtensorMap in the kernel's parameters, 64 or 128. The record outlives the pack. */
-tr_status tr__pack_create(const tr__record *record, uint32_t map_alignment, tr__pack **out, tr_error **error);
+/* Where tensor maps lie. They are aligned to 64 or 128 bytes, as the compiler had it, and not in the buffer but in the
+   constant bank, in which the parameters begin at 0x210 on sm_90 and at 0x380 from sm_100 on: `lead` is what of the
+   former is no multiple of the alignment, so the first place for a map is at 48 there. Nothing else is affected. */
+typedef struct tr__layout {
+    uint32_t map_alignment, lead;
+} tr__layout;
+enum { TR__LEAD_SM90 = 0x210 % 128 };
+
+/* The record outlives the pack. */
+tr_status tr__pack_create(const tr__record *record, tr__layout layout, tr__pack **out, tr_error **error);
 void tr__pack_destroy(tr__pack *pack);
 
 /* Compares with what the driver says of the function, where it can say it. */

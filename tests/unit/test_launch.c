@@ -132,8 +132,11 @@ static void test_many_arguments(void **state) {
     tr_kernel *kernel = make_kernel(f->runner, "many", signature, NULL);
     tr_error *error;
     ok(tr_launch(kernel, NULL, args, COUNT, &error), error);
-    for (int i = 0; i < COUNT; i++)
-        assert_int_equal(((const int64_t *)(const void *)stub_last_launch()->buffer)[i], i * 3);
+    for (int i = 0; i < COUNT; i++) {
+        int64_t value;
+        memcpy(&value, stub_last_launch()->buffer + 8 * i, 8);
+        assert_int_equal(value, i * 3);
+    }
     char packed[COUNT * 8 + 16];
     ok(tr_kernel_pack(kernel, args, COUNT, packed, sizeof packed, &error), error);
     ok(tr_launch_packed(kernel, NULL, packed, sizeof packed, &error), error);

@@ -29,7 +29,7 @@ static fixture make(const char *signature, uint32_t hidden) {
     made.record->hidden_count = hidden;
     made.record->hidden[0] = TR__HIDDEN_GLOBAL_SCRATCH;
     made.record->hidden[1] = TR__HIDDEN_PROFILE_SCRATCH;
-    assert_int_equal(tr__pack_create(made.record, 64, &made.pack, NULL), TR_OK);
+    assert_int_equal(tr__pack_create(made.record, (tr__layout){64, 0}, &made.pack, NULL), TR_OK);
     return made;
 }
 
@@ -72,7 +72,7 @@ static void test_layout(void **state) {
     assert_int_equal(made.pack->hidden_offset[1], offsetof(struct all, hidden[1]));
     assert_int_equal(made.pack->size, sizeof(struct all));
 
-    char buffer[sizeof(struct all)];
+    _Alignas(8) char buffer[sizeof(struct all)];
     memset(buffer, 0x55, sizeof buffer);
     tr_arg args[] = {tr_arg_ptr(0x7f0010),    whole(TR_TYPE_I8, -3), whole(TR_TYPE_I16, -300),
                      whole(TR_TYPE_U8, 200),  tr_arg_i64(-5),        tr_arg_i32(1 << 30),
@@ -241,12 +241,12 @@ static void test_floats(void **state) {
     check("fp32", real(TR_TYPE_F32, 3.4e39), false, 0);
 }
 
-static fixture make_descriptor(bool encoded, uint32_t flags, uint32_t alignment) {
+static fixture make_descriptor(bool encoded, uint32_t flags, tr__layout layout) {
     fixture made = make("i32, tensordesc<fp16[64, 32]>, i8", 1);
     tr__pack_destroy(made.pack);
     made.record->params[1].descriptor.encoded = encoded;
     made.record->params[1].descriptor.flags = flags;
-    assert_int_equal(tr__pack_create(made.record, alignment, &made.pack, NULL), TR_OK);
+    assert_int_equal(tr__pack_create(made.record, layout, &made.pack, NULL), TR_OK);
     return made;
 }
 
@@ -269,7 +269,7 @@ static void test_descriptors(void **state) {
         int8_t last;
         void *hidden;
     };
-    char buffer[512];
+    _Alignas(64) char buffer[512];
     tr_tensor_map public;
     tr__tensor_map *map = (tr__tensor_map *)&public;
     memset(&public, 0, sizeof public);
@@ -278,7 +278,7 @@ static void test_descriptors(void **state) {
     map->shape[0] = 7, map->shape[1] = 9, map->strides[0] = 128, map->strides[1] = 1, map->flags[1] = 1;
     tr_arg args[] = {tr_arg_i32(5), tr_arg_map(&public), whole(TR_TYPE_I8, 3)};
 
-    fixture made = make_descriptor(true, 0, 64);
+    fixture made = make_descriptor(true, 0, (tr__layout){64, 0});
     assert_int_equal(made.pack->places[1].offset, 64);
     assert_int_equal(made.pack->places[1].alignment, 64);
     assert_int_equal(made.pack->size, offsetof(struct encoded, hidden) + 8);
@@ -291,11 +291,21 @@ static void test_descriptors(void **state) {
     assert_true(encoded->strides[0] == 128 && encoded->strides[1] == 1 && !encoded->hidden);
     discard(&made);
 
-    made = make_descriptor(true, 0, 128);
+    made = make_descriptor(true, 0, (tr__layout){128, 0});
     assert_int_equal(made.pack->places[1].offset, 128);
     discard(&made);
 
-    made = make_descriptor(false, 2, 64);
+    /* As ptxas lays them out for sm_90, where the parameters begin at 0x210 of the constant bank. */
+    made = make_descriptor(true, 0, (tr__layout){64, TR__LEAD_SM90});
+    assert_int_equal(made.pack->places[0].offset, 0);
+    assert_int_equal(made.pack->places[1].offset, 48);
+    assert_int_equal(made.pack->places[2].offset, 48 + 128 + 8 + 16);
+    discard(&made);
+    made = make_descriptor(true, 0, (tr__layout){128, TR__LEAD_SM90});
+    assert_int_equal(made.pack->places[1].offset, 112);
+    discard(&made);
+
+    made = make_descriptor(false, 2, (tr__layout){64, 0});
     assert_int_equal(made.pack->size, sizeof(struct plain));
     assert_ptr_equal(tr__pack_store(made.pack, args, buffer), &args[1]); /* encoded for another */
     map->made_for = tr__descriptor_print(&made.record->params[1]);
@@ -371,7 +381,7 @@ static void test_too_large(void **state) {
     tr__record_set_text(&record->kernel, "k");
     assert_int_equal(tr__record_set_params(record, params, 4096, NULL), TR_OK);
     tr__pack *pack;
-    assert_int_equal(tr__pack_create(record, 64, &pack, NULL), TR_E_RESOURCE);
+    assert_int_equal(tr__pack_create(record, (tr__layout){64, 0}, &pack, NULL), TR_E_RESOURCE);
     assert_null(pack);
     tr__record_release(record);
 }

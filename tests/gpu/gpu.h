@@ -1,0 +1,80 @@
+/* Tests that need a device which runs kernels. One process, one line for each test, the next one goes on after a
+   failure. Its kernels are PTX written here, so that a build of this program needs nothing beside the examples' files. */
+#ifndef TEST_GPU_H
+#define TEST_GPU_H
+
+#include "base/buffer.h"
+#include "driver/driver.h"
+#include "launch/kernel.h"
+#include "runner.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct gpu {
+    const char *name; /* "cuda", "cpu" */
+    const char *root; /* of the repository */
+    bool cpu;
+    int architecture, multiprocessors;
+    tr_runner *runner;
+    tr__driver *driver;
+    jmp_buf failed;
+    char why[1024];
+} gpu;
+
+/* Ends the test. */
+__attribute__((noreturn, format(printf, 2, 3))) void fail(gpu *gpu, const char *format, ...);
+#define need(gpu, condition)                                                                                 \
+    do {                                                                                                     \
+        if (!(condition)) fail(gpu, "%s:%d: %s", __FILE__, __LINE__, #condition);                            \
+    } while (0)
+#define ok(gpu, call)                                                                                        \
+    do {                                                                                                     \
+        tr_error *error = NULL;                                                                              \
+        succeed(gpu, call, error, #call, __LINE__);                                                          \
+    } while (0)
+#define succeed(gpu, call, error, text, line)                                                                \
+    do {                                                                                                     \
+        tr_status got = call;                                                                                \
+        if (got)                                                                                             \
+            fail(gpu, "line %d: %s: %s: %s%s%s", line, text, tr_status_name(got), tr_error_message(error),   \
+                 *tr_error_log(error) ? "\n" : "", tr_error_log(error));                                     \
+    } while (0)
+#define cu(gpu, call)                                                                                        \
+    do {                                                                                                     \
+        CUresult got = (gpu)->driver->call;                                                                  \
+        if (got) fail(gpu, "line %d: %s: CUresult %d", __LINE__, #call, (int)got);                           \
+    } while (0)
+
+/* parameters: JSON of the record's list; keys: more of Triton's own, each with a comma behind it. */
+tr_kernel *load_ptx(gpu *gpu, const char *name, const char *ptx, const char *parameters, const char *keys);
+/* "head .visible .entry name(parameters) .reqntid threads { registers body }" */
+char *write_ptx(const gpu *gpu, const char *name, const char *parameters, int threads, const char *body);
+tr_kernel *load_example(gpu *gpu, tr_runner *runner, const char *name, const char *stage);
+
+uint64_t allocate(gpu *gpu, size_t bytes); /* zeroed */
+void read_back(gpu *gpu, void *to, uint64_t from, size_t bytes);
+void launch(gpu *gpu, const tr_kernel *kernel, uint32_t grid, CUstream stream, const tr_arg *args,
+            size_t count);
+
+/* abi.c */
+void test_abi(gpu *gpu);
+/* features.c */
+void test_clusters(gpu *gpu);
+void test_cooperative(gpu *gpu);
+void test_programmatic(gpu *gpu);
+void test_shared(gpu *gpu);
+void test_destroy_in_flight(gpu *gpu);
+void test_contexts(gpu *gpu);
+void test_refused_images(gpu *gpu);
+void test_sticky(gpu *gpu);
+/* scratch.c */
+void test_scratch(gpu *gpu);
+void test_graph(gpu *gpu);
+void test_threads(gpu *gpu);
+/* cost.c */
+void test_cost(gpu *gpu);
+
+#endif

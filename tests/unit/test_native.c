@@ -171,6 +171,35 @@ static void fuses_unless_told_not_to(void **state) {
     json_decref(options);
 }
 
+static void check_address(const char *base, const char *part, const char *offset) {
+    char text[512];
+    snprintf(text, sizeof text,
+             "define ptx_kernel void @k(ptr addrspace(3) %%p, i32 %%x, i1 %%c) {\n  %%b = %s\n  %%i = xor "
+             "i32 %%b, 288\n"
+             "  %%a = getelementptr inbounds i8, ptr addrspace(3) %%p, i32 %%i\n  store i8 1, ptr "
+             "addrspace(3) %%a\n"
+             "  ret void\n}\n",
+             base);
+    outcome made = compile_text(text, (tr__compile_request){0});
+    contains(ptx_of(&made), part);
+    contains(ptx_of(&made), offset);
+    release(&made);
+}
+
+/* 288 is 256 + 32: what is known not to be in the base is added, the rest stays in the xor. */
+static void splits_addresses_where_it_may(void **state) {
+    check_address("and i32 %x, 254", ", 32;", "+256]");
+    check_address("and i32 %x, 222", "and.b32",
+                  "+288]"); /* neither is in the base: nothing is left of the xor */
+    check_address("and i32 %x, 510", ", 288;", "st.shared.b8 \t[%r");
+    check_address("shl i32 %x, 9", "shl.b32", "+288]");
+    check_address("shl i32 %x, 6", ", 256;", "+32]");
+    check_address("lshr i32 %x, 24", ", 32;", "+256]");
+    check_address("select i1 %c, i32 0, i32 255", "32, 223,", "+256]"); /* xor 32 of either */
+    check_address("select i1 %c, i32 %x, i32 255", ", 288;", "st.shared.b8 \t[%r");
+    check_address("add i32 %x, 512", ", 288;", "st.shared.b8 \t[%r");
+}
+
 static void says_what_and_where(void **state) {
     tr__compile_request request = {.path = "my/add.llir"};
     static const struct {
@@ -251,6 +280,42 @@ static void survives_hostile_text(void **state) {
                        "brackets nest too deep");
         free(deep[i]);
     }
+}
+
+/* Bytes changed, lines lost, doubled or swapped, an end cut off: the same hundred texts each time. */
+static void mutate(char *text, size_t *size, uint32_t *random) {
+    *random = *random * 1664525 + 1013904223;
+    size_t at = *random >> 8 & 0xffffff;
+    at %= *size;
+    char *line = memrchr(text, '\n', at), *end = memchr(text + at, '\n', *size - at);
+    switch (*random >> 4 & 3) {
+    case 0: text[at] = (char)(*random >> 16 & 0x7f) | 1; break;
+    case 1: *size = at + 1; break;
+    case 2:
+        if (line && end) memmove(line, end, *size - (size_t)(end - text)), *size -= (size_t)(end - line);
+        break;
+    default:
+        for (size_t i = at; i + 1 < *size && text[i + 1] != '\n'; i++) text[i] = text[i + 1];
+    }
+}
+
+static void survives_mutated_text(void **state) {
+    tr__blob *llir = read_stage("softmax", "llir");
+    uint32_t random = 7, refused = 0;
+    for (int i = 0; i < 100; i++) {
+        char *text = strdup(llir->data);
+        assert_non_null(text);
+        size_t size = llir->size;
+        for (int k = 0; k <= i % 4; k++) mutate(text, &size, &random);
+        outcome made = compile(text, size, (tr__compile_request){.timeout_ms = 20000}, false);
+        if (made.status && made.status != TR_E_PARSE && made.status != TR_E_COMPILE)
+            fail_msg("mutation %d: %s", i, tr_error_message(made.error));
+        refused += made.status != TR_OK;
+        release(&made);
+        free(text);
+    }
+    assert_in_range(refused, 30, 99);
+    tr__blob_release(llir);
 }
 
 static int32_t cancel(void *user, tr_stage reached, double seconds) {
@@ -393,6 +458,7 @@ int main(void) {
         cmocka_unit_test(compiles_alike_here_and_there), cmocka_unit_test(knows_every_architecture),
         cmocka_unit_test(writes_the_version_asked_for),  cmocka_unit_test(fuses_unless_told_not_to),
         cmocka_unit_test(says_what_and_where),           cmocka_unit_test(survives_hostile_text),
+        cmocka_unit_test(splits_addresses_where_it_may), cmocka_unit_test(survives_mutated_text),
         cmocka_unit_test(ends_what_takes_too_long),      cmocka_unit_test(reads_literals_of_newer_llvms),
         cmocka_unit_test(serves_threads_side_by_side),   cmocka_unit_test(tells_what_is_missing),
         cmocka_unit_test(links_with_nvjitlink),

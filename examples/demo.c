@@ -203,7 +203,7 @@ int main(int argc, char **argv) {
         options.device = "cpu";
         status = tr_runner_create(&options, &demo.runner, &error);
     }
-    check(status, error);
+    check(status, &error);
     choose_stages(&demo);
     printf("device: %s; stages compiled for %s\n\n", demo.is_gpu ? "GPU" : "the CPU device (no GPU here)",
            demo.arch);

@@ -17,9 +17,9 @@ static tr_kernel *load(tr_runner *runner, const char *path) {
     tr_program *program;
     tr_kernel *kernel;
     tr_error *error;
-    check(tr_load_stage(runner, TR_STAGE_AUTO, path, NULL, &program, &error), error);
-    check(tr_kernel_create(program, &kernel, &error), error);
-    check(tr_kernel_load(kernel, &error), error);
+    check(tr_load_stage(runner, TR_STAGE_AUTO, path, NULL, &program, &error), &error);
+    check(tr_kernel_create(program, &kernel, &error), &error);
+    check(tr_kernel_load(kernel, &error), &error);
     tr_program_destroy(program); /* the kernel keeps what it needs */
     return kernel;
 }
@@ -40,8 +40,8 @@ static void *serve(void *argument) {
                                    tr_arg_i32(COLUMNS)};
     tr_error *error;
     for (int step = 0; step < STEPS; step++) {
-        check(tr_launch(engine->add, &add, add_args, 4, &error), error);
-        check(tr_launch(engine->softmax, &softmax, softmax_args, 5, &error), error);
+        check(tr_launch(engine->add, &add, add_args, 4, &error), &error);
+        check(tr_launch(engine->softmax, &softmax, softmax_args, 5, &error), &error);
     }
     download(engine->runner, output, y, N * sizeof *output);
 
@@ -60,7 +60,7 @@ int main(void) {
     engine.add = load(engine.runner, KERNELS "/stages/sm_89/vector_add.ptx");
     engine.softmax = load(engine.runner, KERNELS "/stages/sm_89/softmax.ptx");
     tr_error *error;
-    check(tr_runner_seal(engine.runner, &error), error);
+    check(tr_runner_seal(engine.runner, &error), &error);
 
     pthread_t threads[THREADS];
     double largest = 0;

@@ -14,13 +14,13 @@ int main(void) {
     tr_compile_options compile = TR_COMPILE_OPTIONS_INIT;
     compile.llvm = "llvm";
     check(tr_load_stage(runner, TR_STAGE_AUTO, KERNELS "/stages/sm_89/softmax.llir", NULL, &llir, &error),
-          error);
-    check(tr_compile_to(llir, TR_STAGE_PTX, &compile, &ptx, &error), error);
+          &error);
+    check(tr_compile_to(llir, TR_STAGE_PTX, &compile, &ptx, &error), &error);
     const void *text;
     size_t size;
-    check(tr_program_bytes(ptx, &text, &size), NULL);
+    tr_program_bytes(ptx, &text, &size);
     printf("%zu bytes of PTX for kernel '%s'\n", size, tr_program_kernel(ptx));
-    check(tr_kernel_create(ptx, &kernel, &error), error);
+    check(tr_kernel_create(ptx, &kernel, &error), &error);
 
     for (int i = 0; i < ROWS * COLUMNS; i++) x[i / COLUMNS][i % COLUMNS] = (float)(i % 7);
     uint64_t device_x = upload(runner, x, sizeof x), device_out = upload(runner, out, sizeof out);
@@ -28,7 +28,7 @@ int main(void) {
     config.grid[0] = ROWS;
     const tr_arg args[] = {tr_arg_ptr(device_x), tr_arg_ptr(device_out), tr_arg_i32(COLUMNS),
                            tr_arg_i32(COLUMNS), tr_arg_i32(COLUMNS)};
-    check(tr_launch(kernel, &config, args, 5, &error), error);
+    check(tr_launch(kernel, &config, args, 5, &error), &error);
     download(runner, out, device_out, sizeof out);
 
     double largest = 0;

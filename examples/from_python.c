@@ -26,8 +26,8 @@ int main(void) {
     tr_load_options load = TR_LOAD_OPTIONS_INIT;
     load.kernel = "softmax";
     load.signature = "*fp32:16, *fp32:16, i32, i32, i32, 1024"; /* 1024: BLOCK, compiled in, not passed */
-    check(tr_load_stage(runner, TR_STAGE_PYTHON, KERNELS "/softmax.py", &load, &program, &error), error);
-    check(tr_kernel_create(program, &kernel, &error), error); /* compiles for the device it finds */
+    check(tr_load_stage(runner, TR_STAGE_PYTHON, KERNELS "/softmax.py", &load, &program, &error), &error);
+    check(tr_kernel_create(program, &kernel, &error), &error); /* compiles for the device it finds */
 
     for (int i = 0; i < ROWS * COLUMNS; i++) x[i / COLUMNS][i % COLUMNS] = sinf((float)i) * 10;
     uint64_t device_x = upload(runner, x, sizeof x), device_out = upload(runner, out, sizeof out);
@@ -35,7 +35,7 @@ int main(void) {
     config.grid[0] = ROWS;
     const tr_arg args[] = {tr_arg_ptr(device_x), tr_arg_ptr(device_out), tr_arg_i32(COLUMNS),
                            tr_arg_i32(COLUMNS), tr_arg_i32(COLUMNS)};
-    check(tr_launch(kernel, &config, args, 5, &error), error);
+    check(tr_launch(kernel, &config, args, 5, &error), &error);
     download(runner, out, device_out, sizeof out);
     tr_kernel_destroy(kernel);
     tr_program_destroy(program);

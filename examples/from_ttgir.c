@@ -29,8 +29,8 @@ int main(void) {
     load.data = text;
     load.size = strlen(text);
     load.metadata = json;
-    check(tr_load_stage(runner, TR_STAGE_TTGIR, "edited.ttgir", &load, &program, &error), error);
-    check(tr_kernel_create(program, &kernel, &error), error);
+    check(tr_load_stage(runner, TR_STAGE_TTGIR, "edited.ttgir", &load, &program, &error), &error);
+    check(tr_kernel_create(program, &kernel, &error), &error);
 
     for (int i = 0; i < N; i++) x[i] = (float)i, y[i] = 3;
     uint64_t device_x = upload(runner, x, sizeof x), device_y = upload(runner, y, sizeof y),
@@ -38,7 +38,7 @@ int main(void) {
     tr_launch_config config = TR_LAUNCH_CONFIG_INIT;
     config.grid[0] = N / BLOCK;
     const tr_arg args[] = {tr_arg_ptr(device_x), tr_arg_ptr(device_y), tr_arg_ptr(device_out), tr_arg_i32(N)};
-    check(tr_launch(kernel, &config, args, 4, &error), error);
+    check(tr_launch(kernel, &config, args, 4, &error), &error);
     download(runner, out, device_out, sizeof out);
 
     double largest = 0;

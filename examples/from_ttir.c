@@ -15,8 +15,8 @@ static double run(tr_runner *runner, const tr_program *ttir, int warps) {
     tr_program *ptx;
     tr_kernel *kernel;
     tr_error *error;
-    check(tr_compile_to(ttir, TR_STAGE_PTX, &compile, &ptx, &error), error);
-    check(tr_kernel_create(ptx, &kernel, &error), error);
+    check(tr_compile_to(ttir, TR_STAGE_PTX, &compile, &ptx, &error), &error);
+    check(tr_kernel_create(ptx, &kernel, &error), &error);
 
     memset(out, 0, sizeof out);
     uint64_t device_x = upload(runner, x, sizeof x), device_y = upload(runner, y, sizeof y),
@@ -24,7 +24,7 @@ static double run(tr_runner *runner, const tr_program *ttir, int warps) {
     tr_launch_config config = TR_LAUNCH_CONFIG_INIT;
     config.grid[0] = (N + BLOCK - 1) / BLOCK;
     const tr_arg args[] = {tr_arg_ptr(device_x), tr_arg_ptr(device_y), tr_arg_ptr(device_out), tr_arg_i32(N)};
-    check(tr_launch(kernel, &config, args, 4, &error), error);
+    check(tr_launch(kernel, &config, args, 4, &error), &error);
     download(runner, out, device_out, sizeof out);
     tr_kernel_destroy(kernel);
     tr_program_destroy(ptx);
@@ -40,7 +40,7 @@ int main(void) {
     tr_program *ttir;
     tr_error *error;
     check(tr_load_stage(runner, TR_STAGE_AUTO, KERNELS "/stages/sm_89/vector_add.ttir", NULL, &ttir, &error),
-          error);
+          &error);
     for (int i = 0; i < N; i++) x[i] = (float)i, y[i] = 0.25f;
     double largest = fmax(run(runner, ttir, 1), fmax(run(runner, ttir, 4), run(runner, ttir, 8)));
     tr_program_destroy(ttir);

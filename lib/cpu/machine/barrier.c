@@ -41,7 +41,7 @@ static void release(trcpu_cta *cta, uint32_t id) {
             if (path->wait != TRCPU_WAIT_BARRIER || path->barrier != id) continue;
             path->wait = TRCPU_WAIT_NOTHING;
             give_result(warp, path->pc - 1, path->active, barrier);
-            if (warp->state == TRCPU_WARP_BLOCKED) warp->state = TRCPU_WARP_READY;
+            if (warp->state == TRCPU_WARP_BLOCKED) warp->state = TRCPU_WARP_WOKEN;
         }
     }
 }

@@ -235,7 +235,7 @@ static outcome run_cta(trcpu_cta *cta, const trcpu_variant *variant) {
         bool ran = false, left = false, only_pauses = true;
         for (uint32_t w = 0; w < cta->warp_count; w++) {
             trcpu_warp *warp = &cta->warps[w];
-            if (warp->state == TRCPU_WARP_READY) {
+            if (warp->state == TRCPU_WARP_READY || warp->state == TRCPU_WARP_WOKEN) {
                 warp->paused = false;
                 ran = true;
                 variant->run(warp);

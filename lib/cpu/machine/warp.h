@@ -33,7 +33,8 @@ typedef struct trcpu_copy { /* a cp.async that has not landed */
     const char *from[32];
 } trcpu_copy;
 
-typedef enum trcpu_warp_state { TRCPU_WARP_READY, TRCPU_WARP_BLOCKED, TRCPU_WARP_DONE, TRCPU_WARP_FAULTED } trcpu_warp_state;
+/* woken: no longer blocked, its path is yet to be selected */
+typedef enum trcpu_warp_state { TRCPU_WARP_READY, TRCPU_WARP_WOKEN, TRCPU_WARP_BLOCKED, TRCPU_WARP_DONE, TRCPU_WARP_FAULTED } trcpu_warp_state;
 
 typedef struct trcpu_cta trcpu_cta;
 typedef struct trcpu_run trcpu_run;

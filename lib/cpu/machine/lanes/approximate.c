@@ -100,7 +100,7 @@ static inline float rsqrt(float a) {
     UNARY(name##_ftz, float, float, (a = flush(a), flush(expression)))
 APPROXIMATE(ex2_f32, ex2(a))
 APPROXIMATE(lg2_f32, lg2(a))
-APPROXIMATE(tanh_f32, tanh_of(a))
+UNARY(tanh_f32, float, float, tanh_of(a))
 APPROXIMATE(rsqrt_f32, rsqrt(a))
 
 /* Far out the reduction above loses its digits. */

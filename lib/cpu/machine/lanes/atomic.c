@@ -118,7 +118,7 @@ static inline const trcpu_insn *update(trcpu_warp *warp, const trcpu_insn *insn,
     return insn + 1;
 }
 
-#define UPDATES(type, TYPE)                                                                                  \
+#define RETURNING(type, TYPE)                                                                                \
     HANDLER(atom_global_##type) {                                                                            \
         return update(warp, insn, mask, TRCPU_SPACE_GLOBAL, TYPE, true);                                     \
     }                                                                                                        \
@@ -127,7 +127,10 @@ static inline const trcpu_insn *update(trcpu_warp *warp, const trcpu_insn *insn,
     }                                                                                                        \
     HANDLER(atom_generic_##type) {                                                                           \
         return update(warp, insn, mask, TRCPU_SPACE_GENERIC, TYPE, true);                                    \
-    }                                                                                                        \
+    }
+
+#define UPDATES(type, TYPE)                                                                                  \
+    RETURNING(type, TYPE)                                                                                    \
     HANDLER(red_global_##type) {                                                                             \
         return update(warp, insn, mask, TRCPU_SPACE_GLOBAL, TYPE, false);                                    \
     }                                                                                                        \
@@ -147,7 +150,7 @@ UPDATES(f16, F16)
 UPDATES(bf16, BF16)
 UPDATES(f16x2, F16X2)
 UPDATES(bf16x2, BF16X2)
-UPDATES(b16, B16)
+RETURNING(b16, B16)
 
 #define M TRCPU_FORM_MEMORY
 #define IN_SPACE(s, A, space, types, w, type)                                                                \

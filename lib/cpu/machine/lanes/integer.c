@@ -37,16 +37,18 @@ BINARY(rem_s64, uint64_t, int64_t, int64_t, remain_s64(a, b))
 BINARY(div_u64, uint64_t, uint64_t, uint64_t, b ? a / b : ~0ull)
 BINARY(rem_u64, uint64_t, uint64_t, uint64_t, b ? a % b : a)
 /* 32 bits through double, which vectorises and is exact for quotients below 2^53. */
-BINARY(div_s32, uint32_t, int32_t, int32_t, b == 0 ? -1 : (uint32_t)(int64_t)((double)a / (double)b))
+BINARY(div_s32, uint32_t, int32_t, int32_t, b == 0 ? ~0u : (uint32_t)(int64_t)((double)a / (double)b))
 BINARY(rem_s32, uint32_t, int32_t, int32_t, b == 0 ? (uint32_t)a : (uint32_t)a - (uint32_t)(int64_t)((double)a / (double)b) * (uint32_t)b)
 BINARY(div_u32, uint32_t, uint32_t, uint32_t, b == 0 ? ~0u : (uint32_t)(int64_t)((double)a / (double)b))
 BINARY(rem_u32, uint32_t, uint32_t, uint32_t, b == 0 ? a : a - (uint32_t)(int64_t)((double)a / (double)b) * b)
 
+__extension__ typedef unsigned __int128 wide_u;
+__extension__ typedef __int128 wide_s;
 static inline uint64_t high_u64(uint64_t a, uint64_t b) {
-    return (uint64_t)(((__extension__ unsigned __int128)a * b) >> 64);
+    return (uint64_t)(((wide_u)a * b) >> 64);
 }
 static inline uint64_t high_s64(int64_t a, int64_t b) {
-    return (uint64_t)(((__extension__ __int128)a * b) >> 64);
+    return (uint64_t)(((wide_s)a * b) >> 64);
 }
 BINARY(mul_hi_u16, uint32_t, uint32_t, uint32_t, (a * b) >> 16)
 BINARY(mul_hi_s16, uint32_t, uint32_t, uint32_t, (uint16_t)(((int16_t)a * (int16_t)b) >> 16))

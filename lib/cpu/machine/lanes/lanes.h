@@ -115,6 +115,8 @@ DECLARE_FORMS(async);
 DECLARE_FORMS(shuffle);
 DECLARE_FORMS(barrier);
 DECLARE_FORMS(matrix);
+DECLARE_FORMS(mma);
+DECLARE_FORMS(wgmma);
 
 #define FORMS(name) const trcpu_form TRCPU_NAMED(trcpu_forms_##name)[] =
 

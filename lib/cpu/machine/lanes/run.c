@@ -24,6 +24,7 @@ static const trcpu_insn *run_partially(trcpu_warp *warp, const trcpu_insn *insn,
 }
 
 static void run(trcpu_warp *warp) {
+    if (warp->state == TRCPU_WARP_WOKEN && !trcpu_warp_select(warp)) return;
     for (;;) {
         const trcpu_insn *insn = warp->pc;
         const uintptr_t stop = warp->stop;
@@ -48,7 +49,7 @@ static const trcpu_form *const tables[] = {
     TRCPU_NAMED(trcpu_forms_half),    TRCPU_NAMED(trcpu_forms_approximate), TRCPU_NAMED(trcpu_forms_convert),
     TRCPU_NAMED(trcpu_forms_compare), TRCPU_NAMED(trcpu_forms_access),  TRCPU_NAMED(trcpu_forms_atomic),
     TRCPU_NAMED(trcpu_forms_async),   TRCPU_NAMED(trcpu_forms_shuffle), TRCPU_NAMED(trcpu_forms_barrier),
-    TRCPU_NAMED(trcpu_forms_matrix),  NULL};
+    TRCPU_NAMED(trcpu_forms_matrix),  TRCPU_NAMED(trcpu_forms_mma), TRCPU_NAMED(trcpu_forms_wgmma), NULL};
 
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)

@@ -25,10 +25,12 @@ typedef struct tr__compile_request {
     const char *kernel;    /* python: the function's name; else the entry's, as the IR has it */
     const char *signature; /* python only */
     const char *arch;      /* "sm_90" */
-    const json_t *options; /* object of Triton's backend options that were asked for, now or at an earlier stage,
+    const json_t
+        *options; /* object of Triton's backend options that were asked for, now or at an earlier stage,
                               and that some stage from here to `to` reads; one that this version does not know is
                               TR_E_INVALID_ARGUMENT. May be NULL */
-    const json_t *metadata; /* object: the record's Triton keys, all of them. Where `options` says nothing, those
+    const json_t
+        *metadata; /* object: the record's Triton keys, all of them. Where `options` says nothing, those
                                that are options of this version (num_warps, num_stages, cluster_dims, maxnreg,
                                enable_fp_fusion, …) stand in; others (tensordesc_meta, shared, …) are there for a
                                start that cannot see them in its text, and come back in the result's metadata.
@@ -44,11 +46,12 @@ typedef struct tr__compile_result {
     tr__blob *stages[TR__STAGES]; /* those passed, from excluded, `to` included */
     double seconds[TR__STAGES];
     json_t *metadata; /* object: what the compiler says of the result, in Triton's own keys; may be NULL */
-    json_t *extra;    /* object: what Triton's JSON has no key for: "parameters" (python: as metadata/record.h says), "kernel",
+    json_t *
+        extra; /* object: what Triton's JSON has no key for: "parameters" (python: as metadata/record.h says), "kernel",
                          "registers", "spills", "constant_bytes", "local_bytes"; may be NULL */
     char *log;        /* what the compiler printed, also on success; NULL: nothing */
     char *maker;      /* who did it: "triton 3.4.0", "llvm 22.1.8", "ptxas 12.8.93", … */
-} tr__compile_result;      /* all zero before the call; released by its owner also after a failure */
+} tr__compile_result; /* all zero before the call; released by its owner also after a failure */
 
 void tr__compile_result_release(tr__compile_result *result);
 

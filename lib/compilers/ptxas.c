@@ -7,7 +7,7 @@
 #include <strings.h>
 
 /* How each Triton calls ptxas: from 13.0 on the flags are part of the cubin's bytes, so their order counts
- * too. */
+   too. */
 typedef struct manner {
     uint32_t since;          /* of Triton: 305 for 3.5 */
     bool keeps_line_info;    /* without line information: it is still read, then suppressed */

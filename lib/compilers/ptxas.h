@@ -36,7 +36,7 @@ uint32_t tr__ptxas_release(const char *version);
 /* ---- ptxas_log.c ---- */
 
 /* "<name>:5: Not a name of any known instruction: 'addd'" of the first error in its output; free() it. NULL:
- * none. */
+   none. */
 char *tr__ptxas_first_error(const char *log, const char *name);
 
 /* What -v tells of an entry (NULL: of the last one) as "registers", "barriers", "static_shared",

@@ -139,7 +139,7 @@ static bool try_variable(search *search, const char *const *environment, const c
 }
 
 /* Triton 3.3 and later bring a second, newer one: from sm_100 on, and since 3.9 from sm_90 on, it is the one
- * used. */
+   used. */
 static bool wants_newer(const char *arch, const tr__ptxas_triton *triton) {
     int from = triton && tr__ptxas_release(triton->version) >= 309 ? 90 : 100;
     return arch && atoi(arch + 3) >= from;

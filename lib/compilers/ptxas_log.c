@@ -27,7 +27,7 @@ char *tr__ptxas_first_error(const char *log, const char *name) {
 }
 
 /* The number before `unit`, summed over the line: "568 bytes cmem[0], 8 bytes cmem[2]" has 576 of " bytes
- * cmem". */
+   cmem". */
 static bool number_before(const char *line, size_t length, const char *unit, int64_t *out) {
     const char *end = line + length, *at = line, *found;
     bool any = false;
@@ -71,7 +71,7 @@ static const struct {
 enum { FACTS = sizeof facts / sizeof *facts };
 
 /* Each entry begins with "Compiling entry function"; "Function properties for" may be those of one that it
- * calls. */
+   calls. */
 json_t *tr__ptxas_usage(const char *log, const char *kernel) {
     json_t *usage = NULL;
     span entry = {NULL, 0}, described = {NULL, 0}, wanted = {kernel, kernel ? strlen(kernel) : 0};

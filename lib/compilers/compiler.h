@@ -25,20 +25,19 @@ typedef struct tr__compile_request {
     const char *kernel;    /* python: the function's name; else the entry's, as the IR has it */
     const char *signature; /* python only */
     const char *arch;      /* "sm_90" */
-    const json_t
-        *options; /* object of Triton's backend options that were asked for, now or at an earlier stage,
-                              and that some stage from here to `to` reads; one that this version does not know is
-                              TR_E_INVALID_ARGUMENT. May be NULL */
-    const json_t
-        *metadata; /* object: the record's Triton keys, all of them. Where `options` says nothing, those
-                               that are options of this version (num_warps, num_stages, cluster_dims, maxnreg,
-                               enable_fp_fusion, …) stand in; others (tensordesc_meta, shared, …) are there for a
-                               start that cannot see them in its text, and come back in the result's metadata.
-                               May be NULL */
+    /* Object of Triton's backend options that were asked for, now or at an earlier stage, and that some stage from
+       here to `to` reads; one that this version does not know is TR_E_INVALID_ARGUMENT. May be NULL. */
+    const json_t *options;
+    /* Object: the record's Triton keys, all of them. Where `options` says nothing, those that are options of this
+       version (num_warps, num_stages, cluster_dims, maxnreg, enable_fp_fusion, …) stand in; others (tensordesc_meta,
+       shared, …) are there for a start that cannot see them in its text, and come back in the result's metadata.
+       May be NULL. */
+    const json_t *metadata;
     const char *const *environment; /* "NAME=value", …, NULL; may be NULL */
     uint32_t timeout_ms;            /* 0: the compiler's default */
-    int32_t (*progress)(void *user, tr_stage reached, double seconds); /* non-zero cancels; may be NULL.
-                               Called in the calling thread, also about every 50 ms with the stage last reached */
+    /* Non-zero cancels. Called in the calling thread, also about every 50 ms with the stage last reached. May be
+       NULL. */
+    int32_t (*progress)(void *user, tr_stage reached, double seconds);
     void *progress_user;
 } tr__compile_request;
 
@@ -46,9 +45,9 @@ typedef struct tr__compile_result {
     tr__blob *stages[TR__STAGES]; /* those passed, from excluded, `to` included */
     double seconds[TR__STAGES];
     json_t *metadata; /* object: what the compiler says of the result, in Triton's own keys; may be NULL */
-    json_t *
-        extra; /* object: what Triton's JSON has no key for: "parameters" (python: as metadata/record.h says), "kernel",
-                         "registers", "spills", "constant_bytes", "local_bytes"; may be NULL */
+    /* Object: what Triton's JSON has no key for: "parameters" (python: as metadata/record.h says), "kernel",
+       "registers", "spills", "constant_bytes", "local_bytes"; may be NULL. */
+    json_t *extra;
     char *log;        /* what the compiler printed, also on success; NULL: nothing */
     char *maker;      /* who did it: "triton 3.4.0", "llvm 22.1.8", "ptxas 12.8.93", … */
 } tr__compile_result; /* all zero before the call; released by its owner also after a failure */

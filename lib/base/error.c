@@ -44,19 +44,29 @@ tr_status tr__fail(tr_error **error, tr_status status, const char *format, ...) 
     return status;
 }
 
+static void put_before(tr_error *error, const char *prefix, const char *between) {
+    char *message = NULL;
+    if (asprintf(&message, "%s%s%s", prefix, between, error->message) < 0) return;
+    free(error->message);
+    error->message = message;
+}
+
 void tr__error_prefix(tr_error **error, const char *format, ...) {
     if (!error || !*error || (*error)->is_static) return;
-    char *prefix = NULL, *message = NULL;
+    char *prefix = NULL;
     va_list arguments;
     va_start(arguments, format);
     int length = vasprintf(&prefix, format, arguments);
     va_end(arguments);
     if (length < 0) return;
-    if (asprintf(&message, "%s: %s", prefix, (*error)->message) >= 0) {
-        free((*error)->message);
-        (*error)->message = message;
-    }
+    put_before(*error, prefix, ": ");
     free(prefix);
+}
+
+void tr__error_locate(tr_error **error, const char *file) {
+    if (!error || !*error || (*error)->is_static) return;
+    char first = (*error)->message[0];
+    put_before(*error, file, first >= '0' && first <= '9' ? ":" : ": ");
 }
 
 void tr__error_set_stage(tr_error **error, tr_stage stage) {

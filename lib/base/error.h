@@ -17,6 +17,9 @@ tr_status tr__fail_out_of_memory(tr_error **error);
 /* Puts "<formatted>: " before the message already there; for the caller who knows the larger picture. */
 __attribute__((format(printf, 2, 3))) void tr__error_prefix(tr_error **error, const char *format, ...);
 
+/* The same with a file's name; a message that begins with "line:column" makes "file:line:column" with it. */
+void tr__error_locate(tr_error **error, const char *file);
+
 /* Details of an error already there; without one nothing happens. */
 void tr__error_set_stage(tr_error **error, tr_stage stage);
 void tr__error_set_log(tr_error **error, const char *log, size_t size);

@@ -20,6 +20,14 @@ static void says_what_and_where(void **state) {
     assert_int_equal(tr_error_driver_code(error), 218);
     assert_int_equal(tr__error_status(error), TR_E_PARSE);
 
+    tr__fail(&error, TR_E_COMPILE, "21:5: unknown op");
+    tr__error_locate(&error, "add.ttir");
+    assert_string_equal(tr_error_message(error), "add.ttir:21:5: unknown op");
+    tr__fail(&error, TR_E_COMPILE, "no idea where");
+    tr__error_locate(&error, "add.ttir");
+    assert_string_equal(tr_error_message(error), "add.ttir: no idea where");
+    tr__error_set_log(&error, "the log", 7);
+
     tr__fail(&error, TR_E_IO, "later"); /* replaces it; nothing of the first is left */
     assert_string_equal(tr_error_message(error), "later");
     assert_string_equal(tr_error_log(error), "");

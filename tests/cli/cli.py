@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""cli.py COMMAND KERNELS: the command triton-runner as a person uses it, its results compared with float64.
+
+Exit status 0 when all is right, 77 without numpy. What needs Triton is skipped one by one, and says so."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+except ImportError:
+    print("skipped: this Python has no numpy")
+    sys.exit(77)
+
+COMMAND, KERNELS = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+STAGES = KERNELS / "stages" / "sm_89"
+failures = []
+count = 0
+
+
+def run(*arguments, env=None):
+    return subprocess.run([COMMAND, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, timeout=300,
+                          env={**os.environ, "NO_COLOR": "", **(env or {})})
+
+
+def check(name, right, what=""):
+    global count
+    count += 1
+    if not right:
+        failures.append(name)
+        print("FAILED: %s %s" % (name, what))
+
+
+def refused(status, words, *arguments, env=None):
+    """It fails with this status, says these words on stderr and nothing on stdout"""
+    ran = run(*arguments, env=env)
+    said = ran.stderr.decode()
+    check(" ".join(map(str, arguments)), ran.returncode == status and not ran.stdout and all(w in said for w in words),
+          "gave %d, wanted %d: %s" % (ran.returncode, status, said))
+
+
+def help_and_usage():
+    for arguments in (["--help"], ["help"], ["--version"], ["run", "--help"], ["compile", "--help"],
+                      ["inspect", "--help"], ["doctor", "--help"], ["cache", "--help"]):
+        ran = run(*arguments)
+        check("%s" % arguments, ran.returncode == 0 and len(ran.stdout) > 10 and not ran.stderr)
+    refused(2, ["no command 'fly'"], "fly")
+    refused(2, ["Usage"])
+    refused(2, ["which file"], "inspect")
+    refused(2, ["--grid is missing"], "run", STAGES / "vector_add.ptx")
+    refused(2, ["no stage 'sass'"], "compile", "--to", "sass", "x.ttir")
+    refused(2, ["--to STAGE is missing"], "compile", "x.ttir")
+    refused(2, ["--grid '1,x'"], "run", "--grid", "1,x", "x.ptx")
+    refused(2, ["no action 'wash'"], "cache", "wash")
+    refused(1, ["nowhere.ptx", "No such file"], "inspect", "/nowhere.ptx")
+
+
+def inspect():
+    ran = run("inspect", STAGES / "vector_add.ptx")
+    text = ran.stdout.decode()
+    check("inspect", ran.returncode == 0 and all(
+        words in text for words in ("vector_add", "ptx", "sm_89", "*fp32", "divisible by 16", "3.4.0", "global_scratch")), text)
+    record = json.loads(run("inspect", "--json", STAGES / "matmul.cubin").stdout)
+    types = [parameter["type"] for parameter in record["triton_runner"]["parameters"]]
+    check("inspect --json", record["name"] == "matmul" and types[:4] == ["*fp16", "*fp16", "*fp16", "i32"] and
+          record["num_warps"] == 4 and "\033" not in text, record)
+
+
+def launch(folder):
+    random = np.random.default_rng(1)
+    x, y = random.standard_normal((2, 5000)).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", y)
+    z = folder / "z.npy"
+    ran = run("run", STAGES / "vector_add.ptx", "--device", "cpu", "--grid", 5, "--arg", "in:%s" % (folder / "x.npy"),
+              "--arg", "in:f32:%s" % (folder / "y.npy"), "--arg", "out:f32[5,1000]=%s" % z, "--arg", "i32:5000",
+              "--repeat", 3)
+    got = np.load(z) if z.exists() else np.zeros((5, 1000))
+    wanted = (x.astype(np.float64) + y).reshape(5, 1000)
+    check("run", ran.returncode == 0 and got.dtype == np.float32 and got.shape == (5, 1000) and
+          np.abs(got - wanted).max() <= 2**-23 * np.abs(wanted).max(), ran.stderr.decode())
+    check("run --repeat", b"median" in ran.stdout, ran.stdout)
+
+    half = random.standard_normal((37, 781)).astype(np.float32)
+    np.save(folder / "rows.npy", half)
+    ran = run("run", STAGES / "softmax.ptx", "--device", "cpu", "--grid", "37,1,1", "--arg", "in:%s" % (folder / "rows.npy"),
+              "--arg", "inout:%s=%s" % (folder / "rows.npy", z), "--arg", "i32:781", "--arg", "i32:781", "--arg", "i32:0x30d")
+    exact = np.exp(half.astype(np.float64))
+    exact /= exact.sum(axis=1, keepdims=True)
+    check("run softmax", ran.returncode == 0 and np.abs(np.load(z) - exact).max() < 1e-6, ran.stderr.decode())
+    ran = run("run", STAGES / "vector_add.llir", "--device", "cpu", "--llvm", "llvm", "--grid", 5,
+              "--arg", "in:%s" % (folder / "x.npy"), "--arg", "in:%s" % (folder / "y.npy"),
+              "--arg", "out:f32[5000]=%s" % z, "--arg", "i32:5000")
+    if b"TR_BUILD_LLVM" in ran.stderr or b"LLVM" in ran.stderr and b"install" in ran.stderr:
+        print("skipped: run from llir: this build has no LLVM")
+    else:
+        check("run from llir", ran.returncode == 0 and np.abs(np.load(z).reshape(5, 1000) - wanted).max() < 1e-6,
+              ran.stderr.decode())
+
+
+def wrong_arguments(folder):
+    base = ["run", STAGES / "vector_add.ptx", "--device", "cpu", "--grid", 1, "--arg"]
+    np.save(folder / "fortran.npy", np.asfortranarray(np.ones((3, 4), np.float32)))
+    np.save(folder / "complex.npy", np.ones(3, np.complex64))
+    (folder / "short.npy").write_bytes((folder / "x.npy").read_bytes()[:1000])
+    (folder / "noise.npy").write_bytes(bytes(range(256)) * 3)
+    for text, words in (("i32", "TYPE:VALUE"), ("i33:1", "'i33'"), ("i32:abc", "not a number"), ("u8:-1", "out of range"),
+                        ("i32:9999999999999999999", "out of range"), ("out:f32[3", "=FILE"), ("out:f32[3=z", "out:TYPE"), ("out:q7[3]=z", "'q7'"),
+                        ("out:f32[-3]=z", "shape"), ("out:f32[3]", "=FILE"), ("out:f32[4294967296,4294967296,8]=z", "memory"),
+                        ("in:/nowhere.npy", "No such file"), ("in:%s" % (folder / "fortran.npy"), "Fortran"),
+                        ("in:%s" % (folder / "complex.npy"), "in:TYPE"), ("in:%s" % (folder / "short.npy"), "promises"),
+                        ("in:%s" % (folder / "noise.npy"), "not a .npy"), ("in:f16:%s" % (folder / "x.npy"), "4 bytes"),
+                        ("inout:%s" % (folder / "x.npy"), "=FILE")):
+        refused(2, [words, text], *base, text)
+    refused(1, ["4 arguments", "1 "], *base, "i32:1")
+    x = "in:%s" % (folder / "x.npy")
+    refused(1, ["argument 0", "16", "0x8"], *base, "ptr:8", "--arg", x, "--arg", x, "--arg", "i32:1")
+    refused(1, ["z.npy"], *base, x, "--arg", x, "--arg", "out:f32[9]=/nowhere/z.npy", "--arg", "i32:1")
+
+
+def compiles(folder):
+    signature = "*fp32:16, *fp32:16, *fp32:16, i32, 1024"
+    ran = run("compile", KERNELS / "vector_add.py", "--kernel", "vector_add", "--signature", signature, "--arch", "sm_89",
+              "--to", "ptx", "-o", folder / "made.ptx", "--save-all", folder / "all", "--no-cache")
+    if ran.returncode and b"Triton is not here" in ran.stderr:
+        print("skipped: compile from Python: no Triton here")
+        return
+    made = {path.name for path in (folder / "all").iterdir()} if (folder / "all").exists() else set()
+    check("compile --save-all", ran.returncode == 0 and not ran.stdout and made == {
+        "vector_add.ttir", "vector_add.ttgir", "vector_add.llir", "vector_add.ptx", "vector_add.json"}, ran.stderr.decode())
+    ran = run("compile", folder / "all" / "vector_add.ttir", "--to", "ptx", "--arch", "sm_89", "-o", "-")
+    plain = (folder / "made.ptx").read_bytes()
+    check("compile -o -", ran.returncode == 0 and len(ran.stdout) > 1000 and plain.startswith(ran.stdout.rstrip()),
+          ran.stderr.decode())
+    ran = run("compile", folder / "all" / "vector_add.ttir", "--to", "ttgir", "--arch", "sm_89", "--option", "num_warps=8",
+              "-o", "-")
+    check("compile --option", b'"ttg.num-warps" = 8' in ran.stdout, ran.stderr.decode())
+    refused(1, ["num_warps"], "compile", folder / "all" / "vector_add.llir", "--to", "ptx", "--option", "num_warps=8",
+            "-o", "/dev/null")
+    broken = folder / "broken.ttir"
+    broken.write_text((folder / "all" / "vector_add.ttir").read_text().replace("tt.store", "tt.stroe", 1))
+    refused(1, ["broken.ttir:", "stroe"], "compile", broken, "--to", "ptx", "--arch", "sm_89", "-o", "/dev/null")
+
+
+def looks_around(folder):
+    env = {"TRITON_RUNNER_CACHE_DIR": str(folder / "cache")}
+    doctor = run("doctor", env=env)
+    report = json.loads(run("doctor", "--json", env=env).stdout)
+    check("doctor", doctor.returncode == 0 and b"cpu device" in doctor.stdout and report["cpu"]["found"], doctor.stdout)
+    info = json.loads(run("cache", "info", "--json", env=env).stdout)
+    check("cache info", info["folder"] == str(folder / "cache") and info["entries"] == 0, info)
+    for action in ("list", "verify", "prune", "clear"):
+        check("cache " + action, run("cache", action, env=env).returncode == 0)
+
+
+help_and_usage()
+inspect()
+with tempfile.TemporaryDirectory() as made:
+    made = pathlib.Path(made)
+    launch(made)
+    wrong_arguments(made)
+    compiles(made)
+    looks_around(made)
+print("%d checks, %d failed" % (count, len(failures)))
+sys.exit(bool(failures))

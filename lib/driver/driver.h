@@ -20,8 +20,7 @@ typedef struct tr__driver {
 #define CUDA_REQUIRED(name, symbol, since, parameters) CUresult(*name) parameters;
 #define CUDA_OPTIONAL(name, symbol, since, parameters) CUresult(*name) parameters;
 #include "driver/cuda_symbols.inc"
-    int (*trcpu_last_fault)(char *message,
-                            size_t size); /* the CPU device's: what broke the current context; 0: told */
+    CUresult (*trcpu_last_fault)(CUcontext context, char *text, size_t size); /* the CPU device's own words */
     size_t (*trcpu_counters)(char *json,
                              size_t size); /* the CPU device's: what was counted so far; returns its length */
     uint32_t references;

@@ -131,8 +131,7 @@ void tr__broken_free(struct tr__broken *broken) {
 /* The CPU device knows more than a number. */
 static tr_status tell_fault(tr__driver *driver, tr_error **error) {
     char message[2048];
-    if (!driver->cpu || !driver->trcpu_last_fault || driver->trcpu_last_fault(message, sizeof message))
-        return TR_OK;
+    if (!driver->trcpu_last_fault || driver->trcpu_last_fault(NULL, message, sizeof message)) return TR_OK;
     return tr__fail(error, TR_E_MEMORY_FAULT, "%s", message);
 }
 

@@ -1,10 +1,8 @@
 /* The hot path. tr_launch checks and stores the arguments (store.c), finds the kernel in the current context,
-   and calls the driver: no allocation, no lock, no hash, no system call. What is rare is kept out of line,
-   below it. */
-#include "launch/plan.h"
+   and calls the driver: no allocation, no lock, no hash, no system call. */
+#include "launch/launch.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
@@ -43,118 +41,6 @@ tr_status tr__kernel_check_grid(const tr_kernel *kernel, const tr__instance *ins
     return TR_OK;
 }
 
-/* ---- what not every launch needs ---- */
-
-typedef struct kept_module {
-    tr__deferred deferred; /* first */
-    tr__module *module;
-} kept_module;
-
-static void let_go(tr__deferred *deferred) {
-    kept_module *kept = (kept_module *)deferred;
-    tr__module_put(kept->module);
-    free(kept);
-}
-
-/* The graph replays the kernel after tr_kernel_destroy too. Once per capture is enough. */
-static tr_status keep_module(const tr_kernel *kernel, tr__instance *instance, CUstream stream,
-                             tr_error **error) {
-    CUstreamCaptureStatus status;
-    cuuint64_t capture = 0;
-    CUresult result = kernel->driver->cuStreamGetCaptureInfo(stream, &status, &capture, NULL, NULL, NULL);
-    if (result) return tr__driver_fail(kernel->driver, result, "cuStreamGetCaptureInfo", error);
-    if (__atomic_load_n(&instance->captured, __ATOMIC_RELAXED) == capture) return TR_OK;
-    kept_module *kept = calloc(1, sizeof *kept);
-    if (!kept) return tr__fail_out_of_memory(error);
-    *kept = (kept_module){{NULL, let_go}, tr__module_retain(instance->module)};
-    tr_status given = tr__driver_give_to_graph(kernel->driver, stream, &kept->deferred, error);
-    if (!given) __atomic_store_n(&instance->captured, capture, __ATOMIC_RELAXED);
-    return given;
-}
-
-static tr_status find_scratch(const tr_kernel *kernel, const tr__instance *instance,
-                              const tr_launch_config *config, bool capturing, char *buffer, tr__lent *lent,
-                              tr_error **error) {
-    tr__workspace wanted;
-    const char *name = kernel->record->kernel;
-    uint64_t base = config->workspace;
-    tr_status status = tr__kernel_scratch(kernel, config->grid, &wanted, error);
-    if (status || !wanted.bytes) return status;
-    if (config->flags & TR_LAUNCH_WORKSPACE) {
-        if (!base || config->workspace_size < wanted.bytes || base % wanted.alignment)
-            return tr__fail(
-                error, TR_E_RESOURCE,
-                "the workspace for kernel '%s' must have %llu bytes, aligned to %u, but %llu at 0x%llx were "
-                "given; ask tr_kernel_workspace",
-                name, (unsigned long long)wanted.bytes, wanted.alignment,
-                (unsigned long long)config->workspace_size, (unsigned long long)base);
-    } else {
-        status =
-            tr__scratches_lend(kernel->scratches, instance->context, config->stream, capturing,
-                               kernel->record->programmatic, wanted.bytes, wanted.alignment, lent, error);
-        if (status) return status;
-        base = lent->address;
-    }
-    for (uint32_t i = 0; i < kernel->pack->hidden_count; i++) {
-        uint64_t part = base + wanted.offset[i];
-        if (wanted.used[i]) memcpy(buffer + kernel->pack->hidden_offset[i], &part, sizeof part);
-    }
-    return TR_OK;
-}
-
-__attribute__((noinline)) static tr_status take_care(const tr_kernel *kernel, tr__instance *instance,
-                                                     const tr_launch_config *config, bool capturing,
-                                                     char *buffer, tr__lent *lent, tr_error **error) {
-    const uint32_t *grid = config->grid;
-    if (config->flags & ~(uint32_t)TR_LAUNCH_WORKSPACE)
-        return tr__fail(error, TR_E_INVALID_ARGUMENT,
-                        "tr_launch_config.flags is 0x%x, which has bits that mean nothing", config->flags);
-    tr_status status = tr__kernel_check_grid(kernel, instance, grid, error);
-    if (!status) status = find_scratch(kernel, instance, config, capturing, buffer, lent, error);
-    if (!status && capturing) status = keep_module(kernel, instance, config->stream, error);
-    return status;
-}
-
-__attribute__((noinline)) static tr_status fail_launch(const tr_kernel *kernel, const tr__instance *instance,
-                                                       CUstream stream, CUresult result, tr_error **error) {
-    CUcontext owner = NULL;
-    if (result == CUDA_ERROR_INVALID_HANDLE && !kernel->driver->cuStreamGetCtx(stream, &owner) &&
-        owner != instance->context.handle)
-        return tr__fail(
-            error, TR_E_INVALID_ARGUMENT,
-            "kernel '%s' cannot be launched: the stream belongs to another context than the current one; "
-            "make the stream's context current",
-            kernel->record->kernel);
-    return tr__driver_fail_launch(kernel->driver, result, kernel->record->kernel, error);
-}
-
-static inline CUresult hand_over(const tr_kernel *kernel, const tr__instance *instance,
-                                 const CUlaunchConfig *launch, char *buffer) {
-    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, buffer, CU_LAUNCH_PARAM_BUFFER_SIZE,
-                     (void *)&kernel->pack->size, CU_LAUNCH_PARAM_END};
-    return kernel->driver->cuLaunchKernelEx(launch, instance->function, NULL, extra);
-}
-
-__attribute__((noinline)) static tr_status start_carefully(const tr_kernel *kernel, tr__instance *instance,
-                                                           const tr_launch_config *config, bool capturing,
-                                                           char *buffer, tr_error **error) {
-    tr_plan *plan = capturing ? tr__plan_recording(config->stream) : NULL;
-    if (plan) return tr__plan_append_kernel(plan, kernel, instance, config, buffer, NULL, 0, NULL, error);
-    CUlaunchConfig launch = instance->launch;
-    tr__lent lent = {0};
-    tr_status status = take_care(kernel, instance, config, capturing, buffer, &lent, error);
-    if (status) return status;
-    launch.gridDimX = config->grid[0] * kernel->spread[0];
-    launch.gridDimY = config->grid[1] * kernel->spread[1];
-    launch.gridDimZ = config->grid[2] * kernel->spread[2];
-    launch.hStream = config->stream;
-    CUresult result = kernel->pack->size
-                          ? hand_over(kernel, instance, &launch, buffer)
-                          : kernel->driver->cuLaunchKernelEx(&launch, instance->function, NULL, NULL);
-    if (lent.temporary) tr__scratches_return(kernel->scratches, config->stream, &lent);
-    return result ? fail_launch(kernel, instance, config->stream, result, error) : TR_OK;
-}
-
 /* ---- the way of every launch ---- */
 
 /* The grid and the stream are the launch's, the rest is the instance's. Copied in pieces as large as the machine's
@@ -177,11 +63,11 @@ __attribute__((always_inline)) static inline tr_status start(const tr_kernel *ke
     kernel->driver->cuStreamIsCapturing(config->stream,
                                         &capturing); /* if it fails, so does the launch, and says why */
     if (UNLIKELY(kernel->careful | config->flags | (uint32_t)capturing))
-        return start_carefully(kernel, instance, config, capturing, buffer, error);
+        return tr__launch_carefully(kernel, instance, config, capturing, buffer, error);
     CUlaunchConfig launch;
     prepare(&launch, instance, config);
-    CUresult result = hand_over(kernel, instance, &launch, buffer);
-    return UNLIKELY(result) ? fail_launch(kernel, instance, config->stream, result, error) : TR_OK;
+    CUresult result = tr__launch_hand_over(kernel, instance, &launch, buffer);
+    return UNLIKELY(result) ? tr__launch_fail(kernel, instance, config->stream, result, error) : TR_OK;
 }
 
 /* No context is current, or the kernel is not loaded in the one that is. */
@@ -224,7 +110,7 @@ tr_status tr__launch_read_config(const tr_launch_config *config, tr_launch_confi
     *out = defaults;
     if (!config || (!config->struct_size && !memcmp(config, zeros, sizeof zeros))) return TR_OK;
     size_t size = config->struct_size, known = size < sizeof *out ? size : sizeof *out;
-    if (size < offsetof(tr_launch_config, flags) || size > 4096)
+    if (size < offsetof(tr_launch_config, priority) || size > 4096)
         return tr__fail(error, TR_E_INVALID_ARGUMENT,
                         "tr_launch_config.struct_size is %zu; begin with TR_LAUNCH_CONFIG_INIT", size);
     for (size_t i = known; i < size; i++)

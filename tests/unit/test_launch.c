@@ -217,6 +217,60 @@ static void test_attributes(void **state) {
     end(f);
 }
 
+static void as_programmatic(tr__record *record) {
+    record->programmatic = true;
+    record->global_scratch = (tr__scratch){64, 16};
+}
+
+/* What the caller overrides for one launch, and not for the next. */
+static void test_overrides(void **state) {
+    fixture *f = *state;
+    tr_error *error;
+    const stub_launch *launch = stub_last_launch();
+    tr_kernel *kernel = make_kernel(f->runner, "plain", "i32", NULL);
+    tr_kernel *eager = make_kernel(f->runner, "eager", "i32", as_programmatic);
+    tr_launch_config config = grid(1, 1, 1);
+    tr_arg arg = tr_arg_i32(1);
+    config.flags = TR_LAUNCH_PRIORITY | TR_LAUNCH_CARVEOUT | TR_LAUNCH_OVERLAP;
+    config.priority = -3, config.carveout = 40;
+    ok(tr_launch(kernel, &config, &arg, 1, &error), error);
+    assert_int_equal(launch->attribute_count, 3);
+    assert_int_equal(attribute(CU_LAUNCH_ATTRIBUTE_PRIORITY)->priority, -3);
+    assert_int_equal(attribute(CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT)->sharedMemCarveout, 40);
+    assert_non_null(attribute(CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION));
+    config.flags = 0;
+    ok(tr_launch(kernel, &config, &arg, 1, &error), error);
+    assert_int_equal(launch->attribute_count, 0);
+
+    /* Scratch is shared by the launches of a stream, but not by launches that overlap. */
+    unsigned long temporary = stub_calls("cuMemAllocAsync");
+    ok(tr_launch(eager, &config, &arg, 1, &error), error);
+    assert_int_equal(launch->attribute_count, 1);
+    assert_int_equal(stub_calls("cuMemAllocAsync"), temporary + 1);
+    assert_int_equal(stub_calls("cuMemFreeAsync"), stub_calls("cuMemAllocAsync"));
+    config.flags = TR_LAUNCH_NO_OVERLAP;
+    ok(tr_launch(eager, &config, &arg, 1, &error), error);
+    assert_int_equal(launch->attribute_count, 0);
+    assert_int_equal(stub_calls("cuMemAllocAsync"), temporary + 1);
+
+    tr_kernel *pointing = make_kernel(f->runner, "pointing", "*fp32, *fp32", NULL);
+    uint64_t ptr;
+    ok(tr_device_alloc(f->runner, 64, &ptr, &error), error);
+    config.flags = TR_LAUNCH_CHECK_POINTERS;
+    const tr_arg good[] = {tr_arg_ptr(ptr), tr_arg_ptr(0)}, bad[] = {tr_arg_ptr(ptr), tr_arg_ptr(0x1234)};
+    ok(tr_launch(pointing, &config, good, 2, &error), error);
+    assert_int_equal(tr_launch(pointing, &config, bad, 2, &error), TR_E_SIGNATURE);
+    assert_string_equal(tr_error_message(error),
+                        "argument 1 of 'pointing': pointer 0x1234 is no address that the "
+                        "driver knows: the host's, freed, or never allocated");
+    tr_error_destroy(error);
+    ok(tr_device_free(f->runner, ptr, &error), error);
+    tr_kernel_destroy(pointing);
+    tr_kernel_destroy(eager);
+    tr_kernel_destroy(kernel);
+    end(f);
+}
+
 static void test_questions(void **state) {
     fixture *f = *state;
     stub_set_function_attribute(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, 100);
@@ -467,6 +521,7 @@ int main(void) {
         cmocka_unit_test_setup(test_configs, begin),
         cmocka_unit_test_setup(test_many_arguments, begin),
         cmocka_unit_test_setup(test_attributes, begin),
+        cmocka_unit_test_setup(test_overrides, begin),
         cmocka_unit_test_setup(test_questions, begin),
         cmocka_unit_test_setup(test_contexts, begin),
         cmocka_unit_test_setup(test_one_module_for_two_kernels, begin),

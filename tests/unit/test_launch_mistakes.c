@@ -326,7 +326,14 @@ static void test_calls(void **state) {
           launch_config(0, 0, 0, &error));
     wrong(TR_E_INVALID_ARGUMENT, "struct_size is 12", launch_config(12, 0, 0, &error));
     wrong(TR_E_INVALID_ARGUMENT, "struct_size is 1048576", launch_config(1 << 20, 0, 0, &error));
-    wrong(TR_E_UNSUPPORTED, "at byte 55", launch_config(sizeof(tr_launch_config) + 16, 0, 1, &error));
+    wrong(TR_E_UNSUPPORTED, "at byte 63", launch_config(sizeof(tr_launch_config) + 16, 0, 1, &error));
+    wrong(TR_E_INVALID_ARGUMENT, "both TR_LAUNCH_OVERLAP and TR_LAUNCH_NO_OVERLAP",
+          launch_config(sizeof(tr_launch_config), TR_LAUNCH_OVERLAP | TR_LAUNCH_NO_OVERLAP, 0, &error));
+    tr_launch_config carved = configured(1, 1, 1);
+    carved.flags = TR_LAUNCH_CARVEOUT, carved.carveout = 101;
+    wrong(TR_E_INVALID_ARGUMENT, "carveout is 101 percent", tr_launch(right, &carved, good, KNOWN, &error));
+    wrong(TR_E_SIGNATURE, "argument 0 'x' of 'right': pointer 0x10 is no address that the driver knows",
+          launch_config(sizeof(tr_launch_config), TR_LAUNCH_CHECK_POINTERS, 0, &error));
     wrong(TR_E_INVALID_ARGUMENT, "flags is 0x80000000",
           launch_config(sizeof(tr_launch_config), 1u << 31, 0, &error));
 

@@ -107,6 +107,14 @@ char *tr__path_join(const char *folder, const char *name) {
     return asprintf(&path, "%s%s%s", folder, slash, name) < 0 ? NULL : path;
 }
 
+char *tr__path_absolute(const char *path) {
+    char *folder = *path == '/' ? NULL : getcwd(NULL, 0);
+    if (!folder) return strdup(path);
+    char *joined = tr__path_join(folder, path);
+    free(folder);
+    return joined;
+}
+
 char *tr__path_folder(const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash) return strdup(".");

@@ -17,6 +17,9 @@ bool tr__file_exists(const char *path);
 
 /* "folder/name", or "name" when folder is empty; free() it. NULL out of memory. */
 char *tr__path_join(const char *folder, const char *name);
+
+/* A path that holds in any current folder: "a" as "<current folder>/a". free() it. NULL out of memory. */
+char *tr__path_absolute(const char *path);
 char *tr__path_folder(const char *path); /* of "a/b.c": "a"; of "b.c": "." */
 
 /* The folder of the shared object (or program) that holds this code; free() it. NULL when it can't be told.

@@ -116,7 +116,9 @@ typedef struct search {
 } search;
 
 static bool try(search *search, const char *folder, const char *name) {
-    char *path = folder && *folder ? tr__path_join(folder, name) : strdup(name);
+    char *given = folder ? tr__path_join(folder, name) : strdup(name);
+    char *path = given ? tr__path_absolute(given) : NULL; /* it is started in another folder */
+    free(given);
     tr__ptxas_tool *tool = search->tool;
     if (path && identify(search->native, path, tool)) {
         if (knows(tool->release, search->arch)) {

@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct tr__tritons {
     tr__triton *found; /* ends with one without version */
@@ -96,17 +95,6 @@ tr_status tr__tritons_select(const tr__tritons *tritons, const char *which, cons
     return status;
 }
 
-/* The path goes into the debug information, so it must not depend on the far end's current folder. */
-static char *absolute(const char *path) {
-    if (!path) return strdup("<memory>.py");
-    if (*path == '/') return strdup(path);
-    char *folder = getcwd(NULL, 0);
-    if (!folder) return strdup(path);
-    char *joined = tr__path_join(folder, path);
-    free(folder);
-    return joined;
-}
-
 /* The far end hands ptxas's words on as "ptxas". */
 static tr_status read_usage(tr__compile_result *result, tr_error **error) {
     const char *said = json_string_value(json_object_get(result->extra, "ptxas"));
@@ -117,12 +105,14 @@ static tr_status read_usage(tr__compile_result *result, tr_error **error) {
     return failed ? tr__fail_out_of_memory(error) : TR_OK;
 }
 
-tr_status tr__triton_compile(const tr__triton *triton, const tr__compile_request *request, tr__compile_result *result,
-                             tr_error **error) {
+tr_status tr__triton_compile(const tr__triton *triton, const tr__compile_request *request,
+                             tr__compile_result *result, tr_error **error) {
     tr__compile_request with_path = *request;
     char *path = NULL;
     if (request->from == TR_STAGE_PYTHON) {
-        with_path.path = path = absolute(request->path);
+        /* It goes into the debug information, so it must not depend on the far end's current folder. */
+        path = request->path ? tr__path_absolute(request->path) : strdup("<memory>.py");
+        with_path.path = path;
         if (!path) return tr__fail_out_of_memory(error);
     }
     tr_status status = tr__peer_compile(triton->peer, &with_path, NULL, result, error);

@@ -194,6 +194,11 @@ static void finds_the_first_that_will_do(void **state) {
     request.environment = (const char *const[]){"TRITON_PTXAS_BLACKWELL_PATH=/nowhere", NULL};
     expect_cubin(compile(request, "", "3.8.0"), "named\n");
 
+    assert_int_equal(chdir(folder), 0);
+    setenv("TRITON_RUNNER_PTXAS", "./named", 1);
+    expect_cubin(compile((tr__compile_request){0}, "", NULL), "named\n");
+    assert_int_equal(chdir("/"), 0);
+
     setenv("PATH", "", 1);
     setenv("CUDA_HOME", folder, 1);
     stand_in("bin/ptxas", "11.8.1", "echo toolkit >&3");

@@ -58,7 +58,7 @@ matmul("fp32", "fp32", "fp32", ODD, (32, 32, 16), IEEE, precision="'ieee'")
 matmul("tf32x3", "fp32", "fp32", SMALL, (32, 32, 32), IEEE, precision="'tf32x3'")
 matmul("int8", "i8", "i32", ODD, (32, 32, 32), Exact(), sum_="tl.int32", integers=True)
 matmul("fp64", "fp64", "fp64", (40, 33, 45), (16, 16, 16), Close(1e-13, 1e-12, "fp64 sums in another order"),
-       sum_="tl.float64", precision="'ieee'", versions=("3.3", None), why="fp64 dot begins with 3.3")
+       sum_="tl.float64", precision="'ieee'", versions=("3.5", None), why="fp64 dot begins with 3.5")
 for type_ in ("fp8e4nv", "fp8e5"):
     matmul(type_, type_, "fp32", (70, 50, 64), (32, 32, 32), FP8)
 matmul("fp16_transposed", "fp16", "fp32", ODD, (32, 32, 32), FP32, transposed=True)

@@ -59,8 +59,9 @@ class Driver:
         """What the CPU device says beyond a CUresult; "" from other drivers"""
         if not hasattr(self.library, "trcpu_last_fault"):
             return ""
-        self.library.trcpu_last_fault.restype = ctypes.c_char_p
-        return (self.library.trcpu_last_fault() or b"").decode()
+        text = ctypes.create_string_buffer(4096)
+        self.library.trcpu_last_fault(None, text, ctypes.c_size_t(len(text)))
+        return text.value.decode(errors="replace")
 
     def load(self, ptx, kernel):
         """A function of a PTX text (or a cubin's bytes)"""

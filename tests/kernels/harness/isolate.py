@@ -7,7 +7,7 @@ import time
 
 from . import compare, drive
 
-TIME_LIMIT = 120
+TIME_LIMIT = 30
 
 
 def captured(function):

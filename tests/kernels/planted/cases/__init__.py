@@ -1,0 +1,1 @@
+"""The cases: how each wrong kernel is called, what must be reported"""

@@ -29,11 +29,12 @@ def product(m, n, k, integers=False, transposed=False):
 
 
 def times(a):
-    return {"c_ptr": a["a_ptr"] @ a["b_ptr"]}
+    """In float64, which is exact for the small integers of int8 too"""
+    return {"c_ptr": a["a_ptr"].astype(np.float64) @ a["b_ptr"]}
 
 
 def times_transposed(a):
-    return {"c_ptr": a["a_ptr"].T @ a["b_ptr"].T}
+    return {"c_ptr": a["a_ptr"].T.astype(np.float64) @ a["b_ptr"].T}
 
 
 def matmul(name, type_, out, size, block, tolerance, sum_="tl.float32", precision="'tf32'", integers=False,

@@ -161,7 +161,7 @@ def float_values(limit, through=None):
     return inputs
 
 
-# Until 3.6 Triton goes from fp32 to fp8e5 through fp16, which may round twice: values that fp16 holds don't show it.
+# For sm_89 Triton goes from fp32 to fp8e5 through fp16, which rounds twice: values that fp16 holds don't show it.
 for source, target, limit in (
     ("fp32", "fp16", 65504), ("fp32", "bf16", 1e30), ("fp16", "fp32", 65504), ("bf16", "fp32", 1e30),
     ("fp32", "fp64", 1e30), ("fp64", "fp32", 1e30), ("fp64", "fp16", 65504), ("bf16", "fp16", 65504),

@@ -145,6 +145,18 @@ class Case:
                 problems.append("%d lines printed like %r, not %d" % (len(matching), pattern, count))
         return problems + ["printed: %r" % line for line in lines[:3]]
 
+    checks = None  # what the CPU device shall look at: its default
+
+    def place(self, driver, name, array):
+        """The address at which the kernel finds a buffer"""
+        return driver.upload(array)
+
+    def launch_shape(self, block, shared):
+        return block, shared
+
+    def prepare_ptx(self, ptx):
+        return ptx
+
     def arguments(self):
         """{parameter: storage array, number or Descriptor}: as the kernel is given them"""
         given = self.inputs(Random(self.name))
@@ -185,5 +197,5 @@ def load_all(package="cases"):
     """Every case of tests/kernels/<package>/*.py"""
     for path in sorted((FOLDER / package).glob("*.py")):
         if path.stem != "__init__":
-            importlib.import_module("%s.%s" % (package, path.stem))
+            importlib.import_module("%s.%s" % (package.replace("/", "."), path.stem))
     return REGISTRY

@@ -177,12 +177,11 @@ def expand_descriptor(driver, descriptor, type_, address, meta, version):
 def run_case(driver, case, ptx, metadata):
     """Loads, launches, reads back: ({parameter: storage after}, arguments)"""
     arguments = case.arguments()
-    text = ptx.decode()
-    parsed = Parsed(text, metadata["name"])
+    parsed = Parsed(ptx.decode(), metadata["name"])
     version = tuple(int(part) for part in metadata.get("triton_version", "3.2.0").split(".")[:2])
     ctas = metadata.get("num_ctas", 1)
     grid = (case.grid[0] * ctas, ) + case.grid[1:]
-    module, function = driver.load(ptx, metadata["name"])
+    module, function = driver.load(case.prepare_ptx(ptx), metadata["name"])
     held, parameters, buffers = [], [], {}
     metas = iter(metadata.get("tensordesc_meta") or [])
 
@@ -194,7 +193,7 @@ def run_case(driver, case, ptx, metadata):
             parameters.append(scalar(parameter.type, value))
             continue
         array = value.array if parameter.descriptor else value
-        held.append(driver.upload(array))
+        held.append(case.place(driver, parameter.name, array))
         buffers[parameter.name] = (held[-1], array)
         if parameter.descriptor:
             parameters += expand_descriptor(driver, value, parameter.type, held[-1], next(metas, None), version)
@@ -206,8 +205,8 @@ def run_case(driver, case, ptx, metadata):
     for size in ([metadata.get("global_scratch_size", 0), metadata.get("profile_scratch_size", 0)] + [0] * 8)[:hidden]:
         held.append(driver.allocate(size * ctas_in_grid) if size else 0)
         parameters.append(u64(held[-1]))
-    block = parsed.threads or 32 * metadata["num_warps"]
-    driver.launch(function, grid, block, metadata["shared"], parameters, ctas,
+    block, shared = case.launch_shape(parsed.threads or 32 * metadata["num_warps"], metadata["shared"])
+    driver.launch(function, grid, block, shared, parameters, ctas,
                   bool(metadata.get("launch_cooperative_grid")))
     results = {name: driver.download(address, array) for name, (address, array) in buffers.items()}
     for address in filter(None, held):

@@ -7,7 +7,8 @@ import time
 
 from . import compare, drive
 
-TIME_LIMIT = 30
+TIME_LIMIT = 60
+LOOP_LIMIT = 1000000  # no right kernel here comes near
 
 
 def captured(function):
@@ -31,6 +32,8 @@ def captured(function):
 def one(driver, case, ptx, metadata):
     """A dict that says how the case went"""
     started = time.monotonic()
+    if hasattr(case, "judge"):
+        return planted(driver, case, ptx, metadata)
     try:
         (results, arguments), printed = captured(lambda: drive.run_case(driver, case, ptx, metadata))
     except drive.DriverError as error:
@@ -42,8 +45,28 @@ def one(driver, case, ptx, metadata):
             "seconds": seconds, "results": repeating, "printed": printed}
 
 
-def serve(connection, library, arch, cases):
+def planted(driver, case, ptx, metadata):
+    """How a case went that is wrong on purpose: the process lives, the context is in error, the report is right"""
+    error = None
+    try:
+        captured(lambda: drive.run_case(driver, case, ptx, metadata))
+    except drive.DriverError as caught:
+        error = caught
+    problems = case.judge(error)
+    if error and case.kind and not problems:
+        try:
+            driver.call("cuCtxSynchronize")
+            problems.append("the context is not left in error")
+        except drive.DriverError as again:
+            problems += [] if again.code == error.code else ["the next call says %s" % again.name]
+    return {"status": "failed" if problems else "passed", "why": "; ".join(problems), "broken": bool(error)}
+
+
+def serve(connection, library, arch, checks, cases):
     os.environ["TRITON_RUNNER_CPU_ARCH"] = arch
+    os.environ["TRITON_RUNNER_CPU_LOOP_LIMIT"] = str(LOOP_LIMIT)
+    if checks:
+        os.environ["TRITON_RUNNER_CPU_CHECKS"] = checks
     try:
         driver = drive.Driver(library)
     except (OSError, drive.DriverError) as error:
@@ -68,12 +91,12 @@ class Isolated:
     """The child, for one library and arch; started again after it was lost"""
 
     def __init__(self, library, arch, cases):
-        self.library, self.arch, self.cases, self.child = library, arch, cases, None
+        self.library, self.arch, self.cases, self.child, self.checks = library, arch, cases, None, None
 
     def start(self):
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
-        self.child = context.Process(target=serve, args=(theirs, self.library, self.arch, self.cases), daemon=True)
+        self.child = context.Process(target=serve, args=(theirs, self.library, self.arch, self.checks, self.cases), daemon=True)
         self.child.start()
         theirs.close()
         return self.receive()
@@ -96,6 +119,9 @@ class Isolated:
         return reply
 
     def run(self, index, ptx, metadata):
+        if self.cases[index].checks != self.checks:
+            self.stop()
+            self.checks = self.cases[index].checks
         if self.child is None:
             reply = self.start()
             if reply["status"] != "ready":

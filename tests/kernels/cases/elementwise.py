@@ -154,7 +154,7 @@ SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, 3.5, 2**-14, 2**-24, 2*
 def float_values(limit, through=None):
 
     def inputs(random):
-        values = np.concatenate([SPECIAL, random.normal(300) * 10.0**random.integers(-6, 4, 300)])
+        values = np.concatenate([SPECIAL, np.ldexp(random.normal(300), random.integers(-20, 13, 300))])
         values = dtypes.quantize(np.clip(values, -65504, 65504), through) if through else values
         return {"x_ptr": np.clip(values, -limit, limit), "out_ptr": np.zeros(323), "n": 323}
 

@@ -29,7 +29,7 @@ for type_, tolerance in (("fp32", Close(2e-6, 1e-6, "libdevice promises a few un
         (2, ), lambda r: {"x_ptr": r.uniform(150, low=0.1, high=9.0), "y_ptr": r.uniform(150, low=0.1, high=5.0),
                           "out_ptr": np.zeros(5 * 150), "n": 150}, two_arguments, tolerance)
     add("library_slow_path_" + type_, FILE, "slow_path", "*%s:16, *%s:16, i32, 128" % (type_, type_), (2, ),
-        lambda r: {"x_ptr": r.uniform(150) * 10.0**r.integers(0, 9, 150), "out_ptr": np.zeros(150), "n": 150},
+        lambda r: {"x_ptr": np.ldexp(r.uniform(150), r.integers(0, 30, 150)), "out_ptr": np.zeros(150), "n": 150},
         lambda a: {"out_ptr": np.sin(a["x_ptr"])}, Close(2e-6, 1e-6, "libdevice promises two units in the last place"))
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from conformance import installations, run_jobs
-from matrix import KERNELS, SIGNATURES
+from matrix import KERNELS, SIGNATURES, STAGES
 
 PARSE, COMPILE, CRASHED = "TR_E_PARSE", "TR_E_COMPILE", "TR_E_COMPILER_CRASHED"
 INVALID, SIGNATURE, TIMEOUT = "TR_E_INVALID_ARGUMENT", "TR_E_SIGNATURE", "TR_E_TIMEOUT"
@@ -37,27 +37,29 @@ def kernel(body="tl.store(x + at, at)", before=""):
 
 # name, source, what the job says otherwise, statuses, what the message must match
 PYTHON = (
-    ("empty", b"", {}, {INVALID}, "no kernel 'k'"),
-    ("syntax", b"import triton\ndef k(x:\n", {}, {PARSE}, r"\.py:2:\d+: "),
-    ("noise", NOISE, {}, {PARSE}, "UTF-8"),
+    ("empty", b"", {}, {PARSE}, "empty"),
+    ("syntax", kernel(before="def f(x:\n"), {}, {PARSE}, r"\.py:\d+:\d+: "),
+    ("indentation", kernel(before="    x = 1"), {}, {PARSE}, r"\.py:3:\d+: "),
+    ("noise", NOISE, {}, {PARSE}, ""),
     ("text noise", TEXT_NOISE, {}, {PARSE}, r"\.py:1:\d+: "),
-    ("null byte", b"import triton\n\0", {}, {PARSE, COMPILE}, "null"),
-    ("nested", b"x = " + b"(" * 100000 + b")" * 100000, {}, REFUSED, ""),
-    ("no such kernel", kernel(), {"kernel": "other"}, {INVALID}, "it has k"),
-    ("not a kernel", b"k = 7", {}, {INVALID}, "no kernel 'k'"),
-    ("no name", kernel(), {"kernel": None}, {INVALID}, "needs the name"),
-    ("raises", b"import triton\n\n1 / 0\n", {}, {COMPILE}, r"\.py:3: ZeroDivisionError"),
-    ("exits", b"import sys\nsys.exit(3)\n", {}, {COMPILE}, "SystemExit"),
-    ("dies", b"import os\nos._exit(3)\n", {}, {CRASHED}, "exit status 3"),
-    ("leaves", b"import os\nos._exit(0)\n", {}, {CRASHED}, "without an answer"),
-    ("aborts", b"import os\nos.abort()\n", {}, {CRASHED}, "signal 6"),
-    ("kills itself", b"import os\nos.kill(os.getpid(), 9)\n", {}, {CRASHED}, "signal 9"),
-    ("stops itself", b"import os\nos.kill(os.getpid(), 19)\n", {}, {CRASHED}, "signal 9"),
-    ("never ends", b"while True: pass\n", {"timeout_ms": 700}, {TIMEOUT}, r"0\.7 s"),
-    ("sleeps", b"import time\ntime.sleep(100)\n", {"timeout_ms": 700}, {TIMEOUT}, r"0\.7 s"),
-    ("eats memory", b"x = bytearray(1 << 50)\n", {}, {"TR_E_OUT_OF_MEMORY"}, "memory"),
-    ("missing module, used", kernel(before="import nowhere\nnowhere.f()"), {}, {COMPILE}, "nowhere is not installed"),
-    ("missing module, tried", b"import os\ndef f():\n    import nowhere\nf()\n", {}, {COMPILE}, "nowhere"),
+    ("no UTF-8", kernel(before="x = 'caf") + b"\xe9'\n", {}, {PARSE}, ""),
+    ("null byte", kernel(before="\0"), {}, {PARSE}, r"\.py:3: .*0x00"),
+    ("nested", kernel(before="x = " + "(" * 100000 + ")" * 100000), {}, REFUSED, ""),
+    ("no such kernel", kernel(), {"kernel": "other"}, {INVALID}, "no kernel 'other'"),
+    ("not a kernel", b"k = 7", {}, {PARSE}, "no kernel"),
+    ("two kernels", kernel() + kernel().replace(b"def k", b"def l"), {"kernel": None}, {INVALID}, "kernel"),
+    ("raises", kernel(before="1 / 0"), {}, {COMPILE}, r"\.py:3: ZeroDivisionError"),
+    ("exits", kernel(before="import sys; sys.exit(3)"), {}, {COMPILE}, r"\.py:3: SystemExit"),
+    ("dies", kernel(before="import os; os._exit(3)"), {}, {CRASHED}, "exit status 3"),
+    ("leaves", kernel(before="import os; os._exit(0)"), {}, {CRASHED}, "without an answer"),
+    ("aborts", kernel(before="import os; os.abort()"), {}, {CRASHED}, "signal 6"),
+    ("kills itself", kernel(before="import os; os.kill(os.getpid(), 9)"), {}, {CRASHED}, "signal 9"),
+    ("stops itself", kernel(before="import os; os.kill(os.getpid(), 19)"), {}, {CRASHED}, "signal 9"),
+    ("never ends", kernel(before="while True: pass"), {"timeout_ms": 2000}, {TIMEOUT}, ""),
+    ("sleeps", kernel(before="import time; time.sleep(100)"), {"timeout_ms": 2000}, {TIMEOUT}, ""),
+    ("eats memory", kernel(before="x = bytearray(1 << 50)"), {}, {"TR_E_OUT_OF_MEMORY"}, "memory"),
+    ("missing module, used", kernel(before="import nowhere\nnowhere.f()"), {}, {COMPILE}, r"\.py:4: .*nowhere\.f is used"),
+    ("missing module, tried", kernel(before="def f():\n    import nowhere\nf()"), {}, {COMPILE}, "nowhere"),
     ("unknown name", kernel("tl.store(x + at, nothing)"), {}, {COMPILE}, r"\.py:7:\d+: .*nothing"),
     ("unknown function", kernel("tl.nothing(x)"), {}, {COMPILE}, r"\.py:7:\d+: .*nothing"),
     ("wrong types", kernel("tl.store(at, x)"), {}, {COMPILE}, r"\.py:7:\d+: "),
@@ -67,12 +69,12 @@ PYTHON = (
     ("signature too short", kernel(), {"signature": "*i32"}, {SIGNATURE}, "has 2 parameters"),
     ("signature too long", kernel(), {"signature": "*i32, 64, 64"}, {SIGNATURE}, "the signature 3"),
     ("signature of a constant", kernel(), {"signature": "*i32, i32"}, {SIGNATURE}, "BLOCK is a tl.constexpr"),
-    ("signature's type", kernel(), {"signature": "*i33, 64"}, {PARSE}, "i33"),
+    ("signature's type", kernel(), {"signature": "*i33, 64"}, {PARSE}, "signature:1:1: "),
     ("signature's hint", kernel(), {"signature": "*i32:7, 64"}, {PARSE}, "power of two"),
     ("signature's bracket", kernel(), {"signature": "*i32, (64"}, {PARSE}, ""),
     ("signature's noise", kernel(), {"signature": TEXT_NOISE[:200].decode()}, {PARSE, SIGNATURE}, ""),
-    ("unknown option", kernel(), {"options": {"num_wraps": 4}}, {INVALID}, "no option num_wraps"),
-    ("wrong option", kernel(), {"options": {"num_warps": 3}}, {COMPILE, INVALID}, "power of 2"),
+    ("unknown option", kernel(), {"options": {"num_wraps": 4}}, {INVALID}, "num_wraps"),
+    ("wrong option", kernel(), {"options": {"num_warps": 3}}, {COMPILE, INVALID}, "power of"),
     ("option's type", kernel(), {"options": {"num_warps": "many"}}, {COMPILE, INVALID}, ""),
     ("no such arch", kernel(), {"arch": "sm_999"}, REFUSED | {INVALID}, ""),
     ("no arch at all", kernel(), {"arch": "gfx942"}, {INVALID}, "gfx942"),
@@ -129,16 +131,21 @@ LLIR = (
      REFUSED, ""),
 )
 PTX = (
-    ("empty", EMPTY, {COMPILE}, ""),
-    ("cut", cut, {COMPILE}, ""),
+    ("empty", EMPTY, {PARSE}, "empty"),
+    ("cut", cut, {PARSE}, PLACE),
     ("noise", lambda text: NOISE, {PARSE}, ""),
-    ("text noise", lambda text: TEXT_NOISE, {COMPILE}, "line 1: "),
-    ("unknown instruction", swap(r"\tadd\.f32", "\tadd.f33"), {COMPILE}, r"line \d+: "),
-    ("undefined register", swap(r"%r1,", "%nowhere,"), {COMPILE}, r"line \d+: "),
-    ("too new", swap(r"\.version \S+", ".version 99.9"), {COMPILE}, "99.9|[Vv]ersion"),
-    ("another arch", swap(r"\.target \S+", ".target sm_120a"), {COMPILE}, ""),
-    ("ttir", lambda text: b"module {\n}\n", {COMPILE}, "line 1: "),
+    ("text noise", lambda text: TEXT_NOISE, {PARSE}, PLACE),
+    ("unknown instruction", swap(r"\tadd\.f32", "\tadd.f33"), {COMPILE}, r":\d+: "),
+    ("undefined register", swap(r"%r1,", "%nowhere,"), {COMPILE}, r":\d+: "),
+    ("no version", swap(r"\.version \S+", ".version nine"), {PARSE, COMPILE}, "version"),
+    ("another arch", swap(r"\.target \S+", ".target sm_120a"), {INVALID}, "sm_120"),
+    ("ttir", lambda text: b"module {\n}\n", {PARSE}, PLACE),
 )
+# one stage's bytes given as another's
+MISTAKEN = ((2, 3), (2, 4), (2, 6), (3, 2), (3, 5), (3, 6), (4, 2), (4, 5), (4, 6), (5, 3), (5, 4), (5, 6))
+# Triton's JSON with wrong types
+METADATA = ({"num_warps": "four"}, {"shared": -1}, {"shared": []}, {"target": 90}, {"cluster_dims": [1]}, {"name": 7},
+            {"global_scratch_align": 3}, {"tensordesc_meta": {}})
 IR = ((2, MLIR), (3, TTGIR), (4, LLIR), (5, PTX))
 
 
@@ -180,6 +187,9 @@ def check_version(command, folder, version, only):
              for name, text, more, statuses, pattern in PYTHON]
     cases += [(stage, name, change(stages[stage]), {}, statuses, pattern)
               for stage, changes in IR for name, change, statuses, pattern in changes]
+    cases += [(stage, STAGES[given], stages[given], {}, REFUSED, "") for stage, given in MISTAKEN]
+    cases += [(5, f"metadata {metadata}", stages[5], {"metadata": metadata}, {PARSE}, next(iter(metadata)))
+              for metadata in METADATA]
     cases = [case for case in cases if re.search(only, case[1])]
     jobs = []
     for stage, name, text, more, _, _ in cases:

@@ -24,8 +24,10 @@ static const manner manners[] = {
 static const manner plain = {0, true, true, true, false, false}; /* nobody says which Triton */
 
 enum { FLAGS_MAX = 64 };
-#define SOURCE "/proc/self/fd/0" /* memory, both: nothing on disk to leave behind */
-#define CUBIN  "/proc/self/fd/3"
+/* Memory, both: nothing on disk to leave behind. As long as the names that Triton gives, "/tmp/tmpXXXXXXXX.ptx" and
+   that with ".o": for sm_100 the bytes depend on where ptxas's memory lies, and that on these lengths. */
+#define SOURCE "/proc/self/fd//////0"
+#define CUBIN  "/proc/self/fd////////3"
 
 static const manner *find_manner(const char *version) {
     uint32_t release = tr__ptxas_release(version);

@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 CONTROL, IDLE_CHILDREN = 3, 2
+FOLDERS = "triton-runner-"  # what a server's temporary folder is called, with its process id behind
 HEADER_LIMIT, BLOB_LIMIT = 1 << 26, 1 << 31
 POLLRDHUP, PR_SET_PDEATHSIG = 0x2000, 1
 MEMORY_SHARE = 0.75  # of the machine's memory, which one request may use
@@ -79,7 +80,8 @@ class Server:
     def __init__(self, control, compiler, libc):
         self.control, self.compiler, self.libc = control, compiler, libc
         self.pid = os.getpid()
-        self.folder = tempfile.mkdtemp(prefix="triton-runner-")
+        remove_left_folders()
+        self.folder = tempfile.mkdtemp(prefix=f"{FOLDERS}{self.pid}-")
         self.idle, self.busy, self.made = [], {}, 0
         self.wakeup, wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -200,6 +202,14 @@ class Server:
                 elif file in self.busy:  # the host gave the request up
                     self.busy[file].kill()
                     self.poller.modify(file, 0)
+
+
+def remove_left_folders():
+    """Those of servers that were killed."""
+    for name in os.listdir(tempfile.gettempdir()):
+        pid = name[len(FOLDERS):].partition("-")[0]
+        if name.startswith(FOLDERS) and not os.path.exists(f"/proc/{pid}"):
+            shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
 
 
 def read_log(log, limit=1 << 20):

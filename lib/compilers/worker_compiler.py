@@ -90,7 +90,7 @@ class StubDriver:
 
 class Assembly:
     """Runs ptxas as Triton asks, and keeps what it says of registers and memory, which Triton throws away. Its files
-    get names of one length: for sm_100 the bytes depend on where its memory lies, and that on the length."""
+    get names as long as in /tmp: for sm_100 the bytes depend on where its memory lies, and that on the length."""
 
     def __init__(self):
         self.said = ""
@@ -98,7 +98,7 @@ class Assembly:
 
     def __call__(self, command, **keywords):
         folder = tempfile.gettempdir() + "/"
-        command = [part[len(folder):] if part.startswith(folder) else part for part in command]
+        command = [".////" + part[len(folder):] if part.startswith(folder) else part for part in command]
         try:
             return self.run(command, cwd=folder, **keywords)
         finally:

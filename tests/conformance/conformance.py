@@ -125,7 +125,7 @@ class Matrix:
         if answer["status"] != "TR_OK":
             self.faults.append(f"{job['id']}: {answer['status']} {answer['message']}")
             return
-        fault, lost = None, False
+        fault, lost, version = None, False, job["triton"]
         for stage in range(job["from"] + 1, 7):
             pair = []
             for folder in (reference, job["out"]):
@@ -140,6 +140,7 @@ class Matrix:
         if job["from"] == 1:
             told = {key: value for key, value in answer["metadata"].items() if key not in ("hash", "triton_runner")}
             metadata = {key: value for key, value in metadata.items() if key != "hash"}
+            metadata.setdefault("triton_version", version)  # 3.2 doesn't tell
             if told != metadata:
                 keys = sorted(key for key in {*told, *metadata} if told.get(key) != metadata.get(key))
                 fault = fault or f"{job['id']}: metadata differs in {', '.join(keys)}"

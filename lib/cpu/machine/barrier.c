@@ -11,7 +11,8 @@ static uint32_t threads_left(const trcpu_cta *cta) {
 }
 
 /* A bar.red leaves its result in a register: op[0]. */
-static void give_result(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, const trcpu_barrier *barrier) {
+static void give_result(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
+                        const trcpu_barrier *barrier) {
     uint32_t *row = (uint32_t *)(void *)(warp->file + insn->op[0]);
     if (insn->mode == RED_POPC) {
         for (uint32_t lane = 0; lane < 32; lane++)
@@ -23,7 +24,8 @@ static void give_result(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
 }
 
 static bool complete(const trcpu_cta *cta, const trcpu_barrier *barrier) {
-    return barrier->arrived && barrier->arrived >= (barrier->expected ? barrier->expected : threads_left(cta));
+    return barrier->arrived &&
+           barrier->arrived >= (barrier->expected ? barrier->expected : threads_left(cta));
 }
 
 static void release(trcpu_cta *cta, uint32_t id) {
@@ -58,7 +60,8 @@ const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, u
         return trcpu_fault_report(warp, insn, lane, 715, "barrier", "barrier %u: there are 16, from 0", id);
     if (count % 32)
         return trcpu_fault_report(warp, insn, lane, 715, "barrier",
-                                  "barrier %u is for %u threads, which is not a multiple of the warp size", id, count);
+                                  "barrier %u is for %u threads, which is not a multiple of the warp size",
+                                  id, count);
     trcpu_barrier *barrier = &cta->barriers[id];
     if (barrier->arrived && barrier->expected != count && barrier->expected && count)
         return trcpu_fault_report(warp, insn, lane, 719, "barrier-divergence",
@@ -89,7 +92,7 @@ const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, u
         waiting->barrier = (uint8_t)id;
         return TRCPU_LEAVE;
     }
-    warp->paths[warp->current] =
-        (trcpu_path){.pc = insn + 1, .active = warp->active, .wait = TRCPU_WAIT_BARRIER, .barrier = (uint8_t)id};
+    warp->paths[warp->current] = (trcpu_path){
+        .pc = insn + 1, .active = warp->active, .wait = TRCPU_WAIT_BARRIER, .barrier = (uint8_t)id};
     return TRCPU_LEAVE;
 }

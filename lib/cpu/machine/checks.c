@@ -15,10 +15,13 @@ uint32_t trcpu_checks_parse(const char *text, char *unknown, size_t unknown_size
     if (!text || !*text) return TRCPU_CHECK_DEFAULT;
     while (*text) {
         size_t size = strcspn(text, ","), n = 0;
-        while (n < sizeof names / sizeof *names && (strlen(names[n].name) != size || memcmp(names[n].name, text, size)))
+        while (n < sizeof names / sizeof *names &&
+               (strlen(names[n].name) != size || memcmp(names[n].name, text, size)))
             n++;
-        if (n < sizeof names / sizeof *names) checks |= names[n].checks;
-        else if (unknown_size && !unknown[0]) snprintf(unknown, unknown_size, "%.*s", (int)size, text);
+        if (n < sizeof names / sizeof *names)
+            checks |= names[n].checks;
+        else if (unknown_size && !unknown[0])
+            snprintf(unknown, unknown_size, "%.*s", (int)size, text);
         text += size + (text[size] == ',');
     }
     return checks;

@@ -54,8 +54,10 @@ static void set_constants(char *file, const trcpu_function *f) {
     static const uint32_t predicates[3] = {~0u, 0, 0};
     memcpy(file, predicates, sizeof predicates);
     for (uint32_t i = 0; i < f->constant_count; i++) {
-        if (f->constants[i].bytes == 8) fill64(file, f->constants[i].row, f->constants[i].value);
-        else fill32(file, f->constants[i].row, (uint32_t)f->constants[i].value);
+        if (f->constants[i].bytes == 8)
+            fill64(file, f->constants[i].row, f->constants[i].value);
+        else
+            fill32(file, f->constants[i].row, (uint32_t)f->constants[i].value);
     }
 }
 
@@ -92,10 +94,12 @@ static uint32_t special_value(const trcpu_warp *warp, uint32_t special, uint32_t
     case TRCPU_CLUSTERID_Z: return index[special - TRCPU_CLUSTERID_X] / cluster[special - TRCPU_CLUSTERID_X];
     case TRCPU_NCLUSTERID_X:
     case TRCPU_NCLUSTERID_Y:
-    case TRCPU_NCLUSTERID_Z: return grid[special - TRCPU_NCLUSTERID_X] / cluster[special - TRCPU_NCLUSTERID_X];
+    case TRCPU_NCLUSTERID_Z:
+        return grid[special - TRCPU_NCLUSTERID_X] / cluster[special - TRCPU_NCLUSTERID_X];
     case TRCPU_CLUSTER_CTAID_X:
     case TRCPU_CLUSTER_CTAID_Y:
-    case TRCPU_CLUSTER_CTAID_Z: return index[special - TRCPU_CLUSTER_CTAID_X] % cluster[special - TRCPU_CLUSTER_CTAID_X];
+    case TRCPU_CLUSTER_CTAID_Z:
+        return index[special - TRCPU_CLUSTER_CTAID_X] % cluster[special - TRCPU_CLUSTER_CTAID_X];
     case TRCPU_CLUSTER_NCTAID_X:
     case TRCPU_CLUSTER_NCTAID_Y:
     case TRCPU_CLUSTER_NCTAID_Z: return cluster[special - TRCPU_CLUSTER_NCTAID_X];
@@ -143,7 +147,8 @@ static trcpu_cta *create_cta(trcpu_run *run) {
     for (uint32_t w = 0; w < run->warps; w++) {
         trcpu_warp *warp = &cta->warps[w];
         warp->file = memory + l.files + w * l.file;
-        warp->ranges = (trcpu_range *)(void *)(memory + l.ranges) + (size_t)w * (run->function->slot_count + 1);
+        warp->ranges =
+            (trcpu_range *)(void *)(memory + l.ranges) + (size_t)w * (run->function->slot_count + 1);
         warp->shared = cta->shared;
         warp->shared_bytes = run->shared_bytes;
         warp->local = memory + l.local + w * l.local_each;
@@ -213,8 +218,8 @@ static outcome report_deadlock(trcpu_cta *cta) {
                 first = warp;
                 at = path;
             }
-            n += (size_t)snprintf(who + n, sizeof who - n, "%swarp %u (lanes %08x) at line %u", n ? ", " : "", w,
-                                  path->active, s ? f->module->ptx->locations[s->location].line : 0);
+            n += (size_t)snprintf(who + n, sizeof who - n, "%swarp %u (lanes %08x) at line %u", n ? ", " : "",
+                                  w, path->active, s ? f->module->ptx->locations[s->location].line : 0);
         }
     }
     if (!first) return CTA_DONE;
@@ -324,7 +329,8 @@ int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t che
                      .function = f,
                      .checks = checks,
                      .threads = launch->block[0] * launch->block[1] * launch->block[2],
-                     .shared_bytes = (launch->dynamic_shared ? f->shared_dynamic : f->shared_bytes) + launch->dynamic_shared,
+                     .shared_bytes = (launch->dynamic_shared ? f->shared_dynamic : f->shared_bytes) +
+                                     launch->dynamic_shared,
                      .cta_count = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2],
                      .limit = loop_limit,
                      .serial = atomic_fetch_add(&serial, 1) + 1,

@@ -34,7 +34,13 @@ typedef struct trcpu_copy { /* a cp.async that has not landed */
 } trcpu_copy;
 
 /* woken: no longer blocked, its path is yet to be selected */
-typedef enum trcpu_warp_state { TRCPU_WARP_READY, TRCPU_WARP_WOKEN, TRCPU_WARP_BLOCKED, TRCPU_WARP_DONE, TRCPU_WARP_FAULTED } trcpu_warp_state;
+typedef enum trcpu_warp_state {
+    TRCPU_WARP_READY,
+    TRCPU_WARP_WOKEN,
+    TRCPU_WARP_BLOCKED,
+    TRCPU_WARP_DONE,
+    TRCPU_WARP_FAULTED
+} trcpu_warp_state;
 
 typedef struct trcpu_cta trcpu_cta;
 typedef struct trcpu_run trcpu_run;
@@ -46,7 +52,7 @@ struct trcpu_warp {
     uintptr_t stop;        /* where another path waits */
     char *shared;
     uint32_t shared_bytes;
-    uint32_t fuel; /* backward branches until it must give way */
+    uint32_t fuel;       /* backward branches until it must give way */
     trcpu_range *ranges; /* one a slot */
     char *local;         /* lane after lane */
     uint32_t local_bytes;
@@ -65,7 +71,7 @@ struct trcpu_warp {
 };
 
 typedef struct trcpu_barrier {
-    uint32_t arrived, expected; /* threads; expected 0: all that have not exited */
+    uint32_t arrived, expected;                /* threads; expected 0: all that have not exited */
     uint32_t value_and, value_or, value_count; /* of bar.red */
     uint32_t last_and, last_or, last_count;
 } trcpu_barrier;
@@ -89,8 +95,8 @@ struct trcpu_run {
     uint32_t checks;
     uint32_t threads, warps, shared_bytes;
     uint64_t cta_count;
-    uint64_t limit; /* backward branches of a warp, then it is an infinite loop */
-    uint64_t serial; /* %gridid */
+    uint64_t limit;      /* backward branches of a warp, then it is an infinite loop */
+    uint64_t serial;     /* %gridid */
     atomic_ullong next;  /* CTA */
     atomic_bool stopped; /* a fault: everybody leaves */
     pthread_mutex_t lock;
@@ -99,13 +105,15 @@ struct trcpu_run {
 
 /* ---- what handlers call; all return what the handler returns ---- */
 /* warp.c: control flow */
-const trcpu_insn *trcpu_warp_branch(trcpu_warp *warp, const trcpu_insn *insn, const trcpu_insn *target, uint32_t mask);
+const trcpu_insn *trcpu_warp_branch(trcpu_warp *warp, const trcpu_insn *insn, const trcpu_insn *target,
+                                    uint32_t mask);
 const trcpu_insn *trcpu_warp_pause(trcpu_warp *warp, const trcpu_insn *next);
 const trcpu_insn *trcpu_warp_exit(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask);
 /* Lanes of `members` that still live are not here: wait for them. */
 const trcpu_insn *trcpu_warp_gather(trcpu_warp *warp, const trcpu_insn *insn, uint32_t members);
 /* Splits off the lanes of `mask`, which go on at `target`; the rest at `next`. */
-const trcpu_insn *trcpu_warp_split(trcpu_warp *warp, const trcpu_insn *next, const trcpu_insn *target, uint32_t mask);
+const trcpu_insn *trcpu_warp_split(trcpu_warp *warp, const trcpu_insn *next, const trcpu_insn *target,
+                                   uint32_t mask);
 bool trcpu_warp_select(trcpu_warp *warp); /* the path to run next; false: none can */
 
 /* barrier.c */
@@ -114,8 +122,8 @@ const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, u
 void trcpu_barrier_check(trcpu_cta *cta, uint32_t id); /* after an arrival or an exit */
 
 /* fault.c */
-const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint64_t address,
-                                     uint32_t bytes, trcpu_space space, bool write);
+const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane,
+                                     uint64_t address, uint32_t bytes, trcpu_space space, bool write);
 const trcpu_insn *trcpu_fault_report(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, int result,
                                      const char *kind, const char *format, ...)
     __attribute__((format(printf, 6, 7)));

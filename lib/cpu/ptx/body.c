@@ -38,7 +38,9 @@ static void named_operand(trcpu_parser *parser, trcpu_operand *out) {
         return;
     }
     trcpu_name *found = trcpu_parser_lookup(parser, out->name, &out->reg);
-    out->kind = !found ? TRCPU_OPERAND_NAME : found->variable ? TRCPU_OPERAND_VARIABLE : TRCPU_OPERAND_REGISTER;
+    out->kind = !found            ? TRCPU_OPERAND_NAME
+                : found->variable ? TRCPU_OPERAND_VARIABLE
+                                  : TRCPU_OPERAND_REGISTER;
     out->variable = found ? found->variable : NULL;
     trcpu_operand offset = {0};
     bool minus = trcpu_parser_peek(parser, '-');
@@ -46,7 +48,8 @@ static void named_operand(trcpu_parser *parser, trcpu_operand *out) {
     if (trcpu_parser_number(parser, &offset) && offset.kind == TRCPU_OPERAND_INTEGER)
         out->value = offset.value;
     else
-        trcpu_parser_fail(parser, parser->line, "an offset expected after '%.*s'", (int)out->name.size, out->name.at);
+        trcpu_parser_fail(parser, parser->line, "an offset expected after '%.*s'", (int)out->name.size,
+                          out->name.at);
 }
 
 static void operand(trcpu_parser *parser, trcpu_operand *out, int depth) {
@@ -98,8 +101,8 @@ void trcpu_parser_location(trcpu_parser *parser) {
     if (!grown) return;
     ptx->locations = grown;
     parser->location = ptx->location_count - 1;
-    grown[parser->location] = (trcpu_location){(uint32_t)file, (uint32_t)line, (uint32_t)column, (uint32_t)inlined[0],
-                                               (uint32_t)inlined[1]};
+    grown[parser->location] = (trcpu_location){(uint32_t)file, (uint32_t)line, (uint32_t)column,
+                                               (uint32_t)inlined[0], (uint32_t)inlined[1]};
 }
 
 void trcpu_parser_pragma(trcpu_parser *parser) {
@@ -150,11 +153,13 @@ static void directive(trcpu_parser *parser, trcpu_text word) {
     } else if (trcpu_text_is(word, ".param")) {
         local_variable(parser, TRCPU_SPACE_PARAM);
     } else if (trcpu_text_is(word, ".global") || trcpu_text_is(word, ".const")) {
-        trcpu_parser_fail(parser, parser->line, "%.*s variables belong outside of functions", (int)word.size, word.at);
+        trcpu_parser_fail(parser, parser->line, "%.*s variables belong outside of functions", (int)word.size,
+                          word.at);
     } else if (trcpu_text_is(word, ".pragma")) {
         trcpu_parser_pragma(parser);
     } else {
-        trcpu_parser_fail(parser, parser->line, "the directive '%.*s' is not known here", (int)word.size, word.at);
+        trcpu_parser_fail(parser, parser->line, "the directive '%.*s' is not known here", (int)word.size,
+                          word.at);
     }
 }
 
@@ -177,8 +182,10 @@ static void instruction(trcpu_parser *parser, trcpu_statement *statement) {
     if (!statement->opcode.size && !parser->failed)
         trcpu_parser_fail(parser, parser->line, "an instruction expected before '%.16s'", parser->at);
     trcpu_operand all = {0};
-    if (!trcpu_parser_peek(parser, ';')) items(parser, &all, ';', 0);
-    else parser->at++;
+    if (!trcpu_parser_peek(parser, ';'))
+        items(parser, &all, ';', 0);
+    else
+        parser->at++;
     statement->operands = all.items;
     statement->operand_count = all.count;
     if (parser->failed) return;
@@ -224,7 +231,8 @@ void trcpu_parser_body(trcpu_parser *parser) {
         parser->at = before;
         parser->line = line;
         trcpu_ptx_function *function = parser->function;
-        trcpu_statement *grown = push(parser, function->statements, &function->statement_count, sizeof *grown);
+        trcpu_statement *grown =
+            push(parser, function->statements, &function->statement_count, sizeof *grown);
         if (!grown) return;
         function->statements = grown;
         memset(&grown[function->statement_count - 1], 0, sizeof *grown);

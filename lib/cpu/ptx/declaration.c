@@ -8,9 +8,9 @@ static const struct {
     const char *name;
     uint32_t bytes;
 } types[] = {
-    {".pred", 0}, {".b8", 1},  {".u8", 1},     {".s8", 1},    {".b16", 2}, {".u16", 2}, {".s16", 2}, {".f16", 2},
-    {".bf16", 2}, {".b32", 4}, {".u32", 4},    {".s32", 4},   {".f32", 4}, {".f16x2", 4}, {".bf16x2", 4},
-    {".b64", 8},  {".u64", 8}, {".s64", 8},    {".f64", 8},   {".b128", 16},
+    {".pred", 0},   {".b8", 1},   {".u8", 1},  {".s8", 1},  {".b16", 2}, {".u16", 2},   {".s16", 2},
+    {".f16", 2},    {".bf16", 2}, {".b32", 4}, {".u32", 4}, {".s32", 4}, {".f32", 4},   {".f16x2", 4},
+    {".bf16x2", 4}, {".b64", 8},  {".u64", 8}, {".s64", 8}, {".f64", 8}, {".b128", 16},
 };
 
 uint32_t trcpu_type_bytes(trcpu_text type) {
@@ -86,7 +86,8 @@ void trcpu_parser_registers(trcpu_parser *parser) {
     }
     uint32_t bytes = trcpu_type_bytes(type);
     if (bytes == ~0u || bytes > 8) {
-        trcpu_parser_fail(parser, parser->line, "registers of type '%.*s' are not supported", (int)type.size, type.at);
+        trcpu_parser_fail(parser, parser->line, "registers of type '%.*s' are not supported", (int)type.size,
+                          type.at);
         return;
     }
     do {
@@ -189,8 +190,10 @@ static void dimensions(trcpu_parser *parser, trcpu_variable *variable) {
     bool open = false;
     while (trcpu_parser_accept(parser, '[')) {
         uint64_t extent = 0;
-        if (!trcpu_parser_peek(parser, ']')) trcpu_parser_unsigned(parser, &extent);
-        else open = true;
+        if (!trcpu_parser_peek(parser, ']'))
+            trcpu_parser_unsigned(parser, &extent);
+        else
+            open = true;
         trcpu_parser_expect(parser, ']');
         if (!open && extent && count > UINT32_MAX / extent)
             trcpu_parser_fail(parser, parser->line, "an array larger than 4 GiB");
@@ -250,5 +253,6 @@ trcpu_variable *trcpu_parser_variable(trcpu_parser *parser, trcpu_space space, b
         if (!variable->size) variable->size = init.at;
     }
     if (parser->failed) return NULL;
-    return trcpu_parser_declare(parser, (trcpu_name){.name = variable->name, .variable = variable}) ? variable : NULL;
+    return trcpu_parser_declare(parser, (trcpu_name){.name = variable->name, .variable = variable}) ? variable
+                                                                                                    : NULL;
 }

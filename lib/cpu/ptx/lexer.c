@@ -162,7 +162,8 @@ bool trcpu_parser_number(trcpu_parser *parser, trcpu_operand *out) {
             value = value * (uint64_t)base + (uint64_t)digit;
         }
         if (base == 8 && digits + 1 == parser->at) base = 10;
-        if (parser->at < parser->end && (base == 10 || base == 8) && (*parser->at == '.' || *parser->at == 'e')) {
+        if (parser->at < parser->end && (base == 10 || base == 8) &&
+            (*parser->at == '.' || *parser->at == 'e')) {
             parser->at = start;
             return decimal_float(parser, out);
         }

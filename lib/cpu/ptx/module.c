@@ -14,8 +14,10 @@ static void version(trcpu_parser *parser) {
     trcpu_text word = trcpu_parser_word(parser);
     int parts[2] = {0}, part = 0;
     for (uint32_t i = 0; i < word.size && part < 2; i++) {
-        if (word.at[i] == '.') part++;
-        else parts[part] = parts[part] * 10 + (word.at[i] - '0');
+        if (word.at[i] == '.')
+            part++;
+        else
+            parts[part] = parts[part] * 10 + (word.at[i] - '0');
     }
     parser->ptx->version = parts[0] * 10 + parts[1];
     if (parts[0] < 1 || parts[0] > 99) trcpu_parser_fail(parser, parser->line, "a version like 8.4 expected");
@@ -92,16 +94,22 @@ static void function_directives(trcpu_parser *parser, trcpu_ptx_function *functi
     uint64_t ignored;
     while (!parser->failed && trcpu_parser_peek(parser, '.')) {
         trcpu_text word = trcpu_parser_word(parser);
-        if (trcpu_text_is(word, ".reqntid")) extents(parser, function->required_block);
-        else if (trcpu_text_is(word, ".maxntid")) extents(parser, function->max_block);
-        else if (trcpu_text_is(word, ".reqnctapercluster")) extents(parser, function->required_cluster);
-        else if (trcpu_text_is(word, ".explicitcluster")) function->explicit_cluster = true;
-        else if (trcpu_text_is(word, ".pragma")) trcpu_parser_pragma(parser);
+        if (trcpu_text_is(word, ".reqntid"))
+            extents(parser, function->required_block);
+        else if (trcpu_text_is(word, ".maxntid"))
+            extents(parser, function->max_block);
+        else if (trcpu_text_is(word, ".reqnctapercluster"))
+            extents(parser, function->required_cluster);
+        else if (trcpu_text_is(word, ".explicitcluster"))
+            function->explicit_cluster = true;
+        else if (trcpu_text_is(word, ".pragma"))
+            trcpu_parser_pragma(parser);
         else if (trcpu_text_is(word, ".minnctapersm") || trcpu_text_is(word, ".maxnctapersm") ||
                  trcpu_text_is(word, ".maxnreg") || trcpu_text_is(word, ".maxclusterrank"))
             trcpu_parser_unsigned(parser, &ignored);
         else if (!trcpu_text_is(word, ".noreturn") && !trcpu_text_is(word, ".blocksareclusters"))
-            trcpu_parser_fail(parser, parser->line, "the directive '%.*s' is not known here", (int)word.size, word.at);
+            trcpu_parser_fail(parser, parser->line, "the directive '%.*s' is not known here", (int)word.size,
+                              word.at);
     }
 }
 
@@ -131,7 +139,8 @@ static void function(trcpu_parser *parser, bool is_entry) {
     }
     parser->name_count = outer;
     parser->function = NULL;
-    trcpu_ptx_function **grown = parser->failed ? NULL : push(parser, ptx->functions, &ptx->function_count, sizeof *grown);
+    trcpu_ptx_function **grown =
+        parser->failed ? NULL : push(parser, ptx->functions, &ptx->function_count, sizeof *grown);
     if (!grown) return;
     ptx->functions = grown;
     grown[ptx->function_count - 1] = f;
@@ -153,24 +162,37 @@ static void module_variable(trcpu_parser *parser, trcpu_space space, bool is_ext
 static void declaration(trcpu_parser *parser, trcpu_text word) {
     bool is_extern = false;
     uint64_t ignored;
-    while (trcpu_text_is(word, ".extern") || trcpu_text_is(word, ".visible") || trcpu_text_is(word, ".weak") ||
-           trcpu_text_is(word, ".common")) {
+    while (trcpu_text_is(word, ".extern") || trcpu_text_is(word, ".visible") ||
+           trcpu_text_is(word, ".weak") || trcpu_text_is(word, ".common")) {
         is_extern |= trcpu_text_is(word, ".extern");
         word = trcpu_parser_word(parser);
     }
-    if (trcpu_text_is(word, ".version")) version(parser);
-    else if (trcpu_text_is(word, ".target")) target(parser);
-    else if (trcpu_text_is(word, ".address_size")) trcpu_parser_unsigned(parser, &ignored);
-    else if (trcpu_text_is(word, ".file")) file(parser);
-    else if (trcpu_text_is(word, ".loc")) trcpu_parser_location(parser);
-    else if (trcpu_text_is(word, ".section")) section(parser);
-    else if (trcpu_text_is(word, ".pragma")) trcpu_parser_pragma(parser);
-    else if (trcpu_text_is(word, ".entry")) function(parser, true);
-    else if (trcpu_text_is(word, ".func")) function(parser, false);
-    else if (trcpu_text_is(word, ".global")) module_variable(parser, TRCPU_SPACE_GLOBAL, is_extern);
-    else if (trcpu_text_is(word, ".const")) module_variable(parser, TRCPU_SPACE_CONST, is_extern);
-    else if (trcpu_text_is(word, ".shared")) module_variable(parser, TRCPU_SPACE_SHARED, is_extern);
-    else trcpu_parser_fail(parser, parser->line, "'%.*s' is not known here", (int)word.size, word.at);
+    if (trcpu_text_is(word, ".version"))
+        version(parser);
+    else if (trcpu_text_is(word, ".target"))
+        target(parser);
+    else if (trcpu_text_is(word, ".address_size"))
+        trcpu_parser_unsigned(parser, &ignored);
+    else if (trcpu_text_is(word, ".file"))
+        file(parser);
+    else if (trcpu_text_is(word, ".loc"))
+        trcpu_parser_location(parser);
+    else if (trcpu_text_is(word, ".section"))
+        section(parser);
+    else if (trcpu_text_is(word, ".pragma"))
+        trcpu_parser_pragma(parser);
+    else if (trcpu_text_is(word, ".entry"))
+        function(parser, true);
+    else if (trcpu_text_is(word, ".func"))
+        function(parser, false);
+    else if (trcpu_text_is(word, ".global"))
+        module_variable(parser, TRCPU_SPACE_GLOBAL, is_extern);
+    else if (trcpu_text_is(word, ".const"))
+        module_variable(parser, TRCPU_SPACE_CONST, is_extern);
+    else if (trcpu_text_is(word, ".shared"))
+        module_variable(parser, TRCPU_SPACE_SHARED, is_extern);
+    else
+        trcpu_parser_fail(parser, parser->line, "'%.*s' is not known here", (int)word.size, word.at);
 }
 
 static void module(trcpu_parser *parser) {
@@ -178,12 +200,18 @@ static void module(trcpu_parser *parser) {
         trcpu_parser_skip(parser);
         if (parser->at == parser->end) break;
         trcpu_text word = trcpu_parser_word(parser);
-        if (!word.size) trcpu_parser_fail(parser, parser->line, "a directive expected before '%.16s'", parser->at);
-        else if (trcpu_text_is(word, ".file") || word.at[0] == '.') declaration(parser, word);
-        else if (trcpu_parser_accept(parser, ':')) continue; /* a label of the debug information */
-        else trcpu_parser_fail(parser, parser->line, "a directive expected, not '%.*s'", (int)word.size, word.at);
+        if (!word.size)
+            trcpu_parser_fail(parser, parser->line, "a directive expected before '%.16s'", parser->at);
+        else if (trcpu_text_is(word, ".file") || word.at[0] == '.')
+            declaration(parser, word);
+        else if (trcpu_parser_accept(parser, ':'))
+            continue; /* a label of the debug information */
+        else
+            trcpu_parser_fail(parser, parser->line, "a directive expected, not '%.*s'", (int)word.size,
+                              word.at);
     }
-    if (!parser->failed && !parser->ptx->version) trcpu_parser_fail(parser, 1, "no .version: this is not PTX");
+    if (!parser->failed && !parser->ptx->version)
+        trcpu_parser_fail(parser, 1, "no .version: this is not PTX");
     if (!parser->failed && !parser->ptx->target) trcpu_parser_fail(parser, 1, "no .target");
 }
 

@@ -28,11 +28,11 @@ typedef struct trcpu_parser {
 /* lexer.c */
 void trcpu_parser_fail(trcpu_parser *parser, uint32_t line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void trcpu_parser_skip(trcpu_parser *parser);             /* white space and comments */
-bool trcpu_parser_peek(trcpu_parser *parser, char c);     /* is c the next character? */
-bool trcpu_parser_accept(trcpu_parser *parser, char c);   /* … and go past it */
-bool trcpu_parser_expect(trcpu_parser *parser, char c);   /* … or fail */
-trcpu_text trcpu_parser_word(trcpu_parser *parser);       /* a name or directive; empty when there is none */
+void trcpu_parser_skip(trcpu_parser *parser);           /* white space and comments */
+bool trcpu_parser_peek(trcpu_parser *parser, char c);   /* is c the next character? */
+bool trcpu_parser_accept(trcpu_parser *parser, char c); /* … and go past it */
+bool trcpu_parser_expect(trcpu_parser *parser, char c); /* … or fail */
+trcpu_text trcpu_parser_word(trcpu_parser *parser);     /* a name or directive; empty when there is none */
 bool trcpu_parser_word_is(trcpu_parser *parser, const char *word); /* accept this word */
 bool trcpu_parser_number(trcpu_parser *parser, trcpu_operand *out);
 bool trcpu_parser_unsigned(trcpu_parser *parser, uint64_t *out);

@@ -109,7 +109,7 @@ APPROXIMATE(rsqrt_f32, rsqrt(a))
         (void)mask;                                                                                          \
         float *d = ROW(float, 0);                                                                            \
         const float *a = ROW(float, 1);                                                                      \
-        bool ftz = insn->flags & TRCPU_HAS_FTZ;                                                                  \
+        bool ftz = insn->flags & TRCPU_HAS_FTZ;                                                              \
         float in[32], out[32];                                                                               \
         LANES in[l] = ftz ? flush(a[l]) : a[l];                                                              \
         LANES out[l] = sine(fabsf(in[l]) < 1e6f ? in[l] : 0.0f, quarter);                                    \
@@ -121,12 +121,15 @@ APPROXIMATE(rsqrt_f32, rsqrt(a))
 CIRCULAR(sin_f32, 0, sin)
 CIRCULAR(cos_f32, 1, cos)
 
-#define HALF_OF(x, function, format) trcpu_narrow(function(trcpu_widen((x) & 0xffff, format)), format, TRCPU_ROUND_NEAREST, 0)
+#define HALF_OF(x, function, format)                                                                         \
+    trcpu_narrow(function(trcpu_widen((x)&0xffff, format)), format, TRCPU_ROUND_NEAREST, 0)
 #define HALF_FORMS(name, function)                                                                           \
     UNARY(name##_f16, uint32_t, uint32_t, HALF_OF(a, function, TRCPU_F16))                                   \
-    UNARY(name##_f16x2, uint32_t, uint32_t, HALF_OF(a, function, TRCPU_F16) | HALF_OF(a >> 16, function, TRCPU_F16) << 16) \
+    UNARY(name##_f16x2, uint32_t, uint32_t,                                                                  \
+          HALF_OF(a, function, TRCPU_F16) | HALF_OF(a >> 16, function, TRCPU_F16) << 16)                     \
     UNARY(name##_bf16, uint32_t, uint32_t, HALF_OF(a, function, TRCPU_BF16))                                 \
-    UNARY(name##_bf16x2, uint32_t, uint32_t, HALF_OF(a, function, TRCPU_BF16) | HALF_OF(a >> 16, function, TRCPU_BF16) << 16)
+    UNARY(name##_bf16x2, uint32_t, uint32_t,                                                                 \
+          HALF_OF(a, function, TRCPU_BF16) | HALF_OF(a >> 16, function, TRCPU_BF16) << 16)
 HALF_FORMS(ex2, ex2)
 HALF_FORMS(tanh, tanh_of)
 

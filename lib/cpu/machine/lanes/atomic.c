@@ -8,7 +8,11 @@ typedef enum kind { U32, S32, U64, S64, F32, F64, F16, BF16, F16X2, BF16X2, B16 
 
 static uint32_t half_step(uint32_t old, uint32_t value, uint32_t operation, trcpu_format format) {
     float a = trcpu_widen(old & 0xffff, format), b = trcpu_widen(value & 0xffff, format);
-    float r = operation == ADD ? a + b : a != a ? b : b != b ? a : operation == MIN ? (a < b ? a : b) : (a > b ? a : b);
+    float r = operation == ADD   ? a + b
+              : a != a           ? b
+              : b != b           ? a
+              : operation == MIN ? (a < b ? a : b)
+                                 : (a > b ? a : b);
     return trcpu_narrow(r, format, TRCPU_ROUND_NEAREST, 0);
 }
 
@@ -43,7 +47,9 @@ static uint64_t step(uint64_t old, uint64_t value, uint32_t operation, kind type
     switch (type) {
     case F32: {
         float a = trcpu_float((uint32_t)old), b = trcpu_float((uint32_t)value);
-        float r = operation == ADD ? a + b : operation == MIN ? (b != b || a < b ? a : b) : (b != b || a > b ? a : b);
+        float r = operation == ADD   ? a + b
+                  : operation == MIN ? (b != b || a < b ? a : b)
+                                     : (b != b || a > b ? a : b);
         return operation == EXCH ? value : trcpu_bits(canonical(r));
     }
     case F64:
@@ -69,8 +75,10 @@ static uint64_t step(uint64_t old, uint64_t value, uint32_t operation, kind type
 #define EXCHANGE(type)                                                                                       \
     type *p = (type *)(void *)at, old = __atomic_load_n(p, __ATOMIC_RELAXED), wanted;                        \
     do {                                                                                                     \
-        if (operation == CAS) wanted = old == (type)compare ? (type)value : old;                             \
-        else wanted = (type)step(old, value, operation, t);                                                  \
+        if (operation == CAS)                                                                                \
+            wanted = old == (type)compare ? (type)value : old;                                               \
+        else                                                                                                 \
+            wanted = (type)step(old, value, operation, t);                                                   \
     } while (!__atomic_compare_exchange_n(p, &old, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));      \
     return old
 
@@ -93,8 +101,8 @@ static uint64_t element(const trcpu_warp *warp, uint32_t row, uint32_t lane, uin
 }
 
 /* rows: results (of atom), the address, values, for cas the comparand before them. */
-static inline const trcpu_insn *update(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, trcpu_space space,
-                                       kind type, bool returns) {
+static inline const trcpu_insn *update(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
+                                       trcpu_space space, kind type, bool returns) {
     const uint32_t operation = insn->mode & 31, n = insn->count ? insn->count : 1, bytes = bytes_of(type);
     const uint32_t *results = insn->rows, *rest = insn->rows + (returns ? n : 0);
     bool narrow = space == TRCPU_SPACE_SHARED;
@@ -111,8 +119,10 @@ static inline const trcpu_insn *update(trcpu_warp *warp, const trcpu_insn *insn,
                            : bytes == 4 ? exchange32(at, value, compare, operation, type)
                                         : exchange64(at, value, compare, operation, type);
             if (!returns) continue;
-            if (bytes == 8) ROW_AT(uint64_t, results[k])[l] = old;
-            else ROW_AT(uint32_t, results[k])[l] = (uint32_t)old;
+            if (bytes == 8)
+                ROW_AT(uint64_t, results[k])[l] = old;
+            else
+                ROW_AT(uint32_t, results[k])[l] = (uint32_t)old;
         }
     }
     return insn + 1;
@@ -154,21 +164,24 @@ RETURNING(b16, B16)
 
 #define M TRCPU_FORM_MEMORY
 #define IN_SPACE(s, A, space, types, w, type)                                                                \
-    {"atom" s "." OPERATIONS "." types, w "=" A w "?_", atom_##space##_##type, 0, M},                        \
-        {"red" s "." OPERATIONS "." types, "=" A w "?_", red_##space##_##type, 0, M}
+    {"atom" s "." OPERATIONS "." types, w "=" A w "?_", atom_##space##_##type, 0, M}, {                      \
+        "red" s "." OPERATIONS "." types, "=" A w "?_", red_##space##_##type, 0, M                           \
+    }
 #define EVERYWHERE(types, w, type)                                                                           \
     IN_SPACE(".global", "A", global, types, w, type), IN_SPACE(".shared", "S", shared, types, w, type),      \
         IN_SPACE("", "A", generic, types, w, type)
 #define CAS_FORMS(types, w, type)                                                                            \
     {"atom.global.cas." types, w "=A" w w "?_", atom_global_##type, CAS, M},                                 \
-        {"atom.shared.cas." types, w "=S" w w "?_", atom_shared_##type, CAS, M},                             \
-        {"atom.cas." types, w "=A" w w "?_", atom_generic_##type, CAS, M}
+        {"atom.shared.cas." types, w "=S" w w "?_", atom_shared_##type, CAS, M}, {                           \
+        "atom.cas." types, w "=A" w w "?_", atom_generic_##type, CAS, M                                      \
+    }
 /* .v2.f16, .v4.f32, .v8.bf16, of global memory */
 #define VECTORS(types, type)                                                                                 \
     {"atom.?global." OPERATIONS ".v2|v4|v8." types, "V=AV?_", atom_global_##type, 0, M},                     \
         {"red.?global." OPERATIONS ".v2|v4|v8." types, "=AV?_", red_global_##type, 0, M},                    \
-        {"atom.?global.v2|v4|v8." types "." OPERATIONS, "V=AV?_", atom_global_##type, 0, M},                 \
-        {"atom.?global.v2|v4|v8." OPERATIONS "." types, "V=AV?_", atom_global_##type, 0, M}
+        {"atom.?global.v2|v4|v8." types "." OPERATIONS, "V=AV?_", atom_global_##type, 0, M}, {               \
+        "atom.?global.v2|v4|v8." OPERATIONS "." types, "V=AV?_", atom_global_##type, 0, M                    \
+    }
 
 FORMS(atomic){
     EVERYWHERE("b32|u32", "w", u32),

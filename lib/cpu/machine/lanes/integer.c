@@ -8,7 +8,7 @@
 
 BINARY_EACH(add_u, a + b, a + b, a + b)
 BINARY_EACH(sub_u, a - b, a - b, a - b)
-BINARY_EACH(mul_u, a * b, a * b, a * b)
+BINARY_EACH(mul_u, a *b, a *b, a *b)
 
 static inline int32_t clamp_s32(int64_t v) {
     return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
@@ -20,7 +20,9 @@ TERNARY(mad_hi_sat_s32, uint32_t, int32_t, int32_t, int32_t, clamp_s32((((int64_
 /* Division by zero is all ones, as the hardware gives; the most negative by -1 is itself. */
 #define DIVIDE(bits, wide)                                                                                   \
     static inline uint##bits##_t divide_s##bits(int##bits##_t a, int##bits##_t b) {                          \
-        return b == 0 ? (uint##bits##_t)-1 : b == -1 ? (uint##bits##_t)0 - (uint##bits##_t)a : (uint##bits##_t)(a / b); \
+        return b == 0    ? (uint##bits##_t) - 1                                                              \
+               : b == -1 ? (uint##bits##_t)0 - (uint##bits##_t)a                                             \
+                         : (uint##bits##_t)(a / b);                                                          \
     }                                                                                                        \
     static inline uint##bits##_t remain_s##bits(int##bits##_t a, int##bits##_t b) {                          \
         return b == 0 ? (uint##bits##_t)a : b == -1 ? 0 : (uint##bits##_t)(a % b);                           \
@@ -38,7 +40,8 @@ BINARY(div_u64, uint64_t, uint64_t, uint64_t, b ? a / b : ~0ull)
 BINARY(rem_u64, uint64_t, uint64_t, uint64_t, b ? a % b : a)
 /* 32 bits through double, which vectorises and is exact for quotients below 2^53. */
 BINARY(div_s32, uint32_t, int32_t, int32_t, b == 0 ? ~0u : (uint32_t)(int64_t)((double)a / (double)b))
-BINARY(rem_s32, uint32_t, int32_t, int32_t, b == 0 ? (uint32_t)a : (uint32_t)a - (uint32_t)(int64_t)((double)a / (double)b) * (uint32_t)b)
+BINARY(rem_s32, uint32_t, int32_t, int32_t,
+       b == 0 ? (uint32_t)a : (uint32_t)a - (uint32_t)(int64_t)((double)a / (double)b) * (uint32_t)b)
 BINARY(div_u32, uint32_t, uint32_t, uint32_t, b == 0 ? ~0u : (uint32_t)(int64_t)((double)a / (double)b))
 BINARY(rem_u32, uint32_t, uint32_t, uint32_t, b == 0 ? a : a - (uint32_t)(int64_t)((double)a / (double)b) * b)
 
@@ -56,22 +59,22 @@ BINARY(mul_hi_u32, uint32_t, uint32_t, uint32_t, ((uint64_t)a * b) >> 32)
 BINARY(mul_hi_s32, uint32_t, int32_t, int32_t, ((int64_t)a * b) >> 32)
 BINARY(mul_hi_u64, uint64_t, uint64_t, uint64_t, high_u64(a, b))
 BINARY(mul_hi_s64, uint64_t, int64_t, int64_t, high_s64(a, b))
-BINARY(mul_wide_u16, uint32_t, uint32_t, uint32_t, a * b)
-BINARY(mul_wide_s16, uint32_t, uint32_t, uint32_t, (int16_t)a * (int16_t)b)
-BINARY(mul_wide_u32, uint64_t, uint32_t, uint32_t, (uint64_t)a * b)
-BINARY(mul_wide_s32, uint64_t, int32_t, int32_t, (int64_t)a * b)
+BINARY(mul_wide_u16, uint32_t, uint32_t, uint32_t, a *b)
+BINARY(mul_wide_s16, uint32_t, uint32_t, uint32_t, (int16_t)a *(int16_t)b)
+BINARY(mul_wide_u32, uint64_t, uint32_t, uint32_t, (uint64_t)a *b)
+BINARY(mul_wide_s32, uint64_t, int32_t, int32_t, (int64_t)a *b)
 
-TERNARY(mad_lo16, uint32_t, uint32_t, uint32_t, uint32_t, (uint16_t)(a * b + c))
-TERNARY(mad_lo32, uint32_t, uint32_t, uint32_t, uint32_t, a * b + c)
-TERNARY(mad_lo64, uint64_t, uint64_t, uint64_t, uint64_t, a * b + c)
+TERNARY(mad_lo16, uint32_t, uint32_t, uint32_t, uint32_t, (uint16_t)(a *b + c))
+TERNARY(mad_lo32, uint32_t, uint32_t, uint32_t, uint32_t, a *b + c)
+TERNARY(mad_lo64, uint64_t, uint64_t, uint64_t, uint64_t, a *b + c)
 TERNARY(mad_hi_u32, uint32_t, uint32_t, uint32_t, uint32_t, (uint32_t)(((uint64_t)a * b) >> 32) + c)
 TERNARY(mad_hi_s32, uint32_t, int32_t, int32_t, uint32_t, (uint32_t)(((int64_t)a * b) >> 32) + c)
 TERNARY(mad_hi_u64, uint64_t, uint64_t, uint64_t, uint64_t, high_u64(a, b) + c)
 TERNARY(mad_hi_s64, uint64_t, int64_t, int64_t, uint64_t, high_s64(a, b) + c)
-TERNARY(mad_wide_u16, uint32_t, uint32_t, uint32_t, uint32_t, a * b + c)
-TERNARY(mad_wide_s16, uint32_t, uint32_t, uint32_t, uint32_t, (uint32_t)((int16_t)a * (int16_t)b) + c)
-TERNARY(mad_wide_u32, uint64_t, uint32_t, uint32_t, uint64_t, (uint64_t)a * b + c)
-TERNARY(mad_wide_s32, uint64_t, int32_t, int32_t, uint64_t, (uint64_t)((int64_t)a * b) + c)
+TERNARY(mad_wide_u16, uint32_t, uint32_t, uint32_t, uint32_t, a *b + c)
+TERNARY(mad_wide_s16, uint32_t, uint32_t, uint32_t, uint32_t, (uint32_t)((int16_t)a *(int16_t)b) + c)
+TERNARY(mad_wide_u32, uint64_t, uint32_t, uint32_t, uint64_t, (uint64_t)a *b + c)
+TERNARY(mad_wide_s32, uint64_t, int32_t, int32_t, uint64_t, (uint64_t)((int64_t)a *b) + c)
 #define LOW24(x) ((int32_t)((uint32_t)(x) << 8) >> 8)
 BINARY(mul24_lo_u32, uint32_t, uint32_t, uint32_t, (a & 0xffffff) * (b & 0xffffff))
 BINARY(mul24_lo_s32, uint32_t, int32_t, int32_t, (uint32_t)((int64_t)LOW24(a) * LOW24(b)))
@@ -92,16 +95,20 @@ BINARY(min_u64, uint64_t, uint64_t, uint64_t, a < b ? a : b)
 BINARY(max_u64, uint64_t, uint64_t, uint64_t, a > b ? a : b)
 BINARY(min_relu_s32, int32_t, int32_t, int32_t, (a < b ? a : b) < 0 ? 0 : (a < b ? a : b))
 BINARY(max_relu_s32, int32_t, int32_t, int32_t, (a > b ? a : b) < 0 ? 0 : (a > b ? a : b))
-#define LOW_S(x)  ((int16_t)(x))
-#define HIGH_S(x) ((int16_t)((x) >> 16))
-#define PACK(lo, hi) ((uint32_t)(uint16_t)(lo) | (uint32_t)(uint16_t)(hi) << 16)
+#define LOW_S(x)      ((int16_t)(x))
+#define HIGH_S(x)     ((int16_t)((x) >> 16))
+#define PACK(lo, hi)  ((uint32_t)(uint16_t)(lo) | (uint32_t)(uint16_t)(hi) << 16)
 #define LESSER(x, y)  ((x) < (y) ? (x) : (y))
 #define GREATER(x, y) ((x) > (y) ? (x) : (y))
 BINARY(add_u16x2, uint32_t, uint32_t, uint32_t, PACK(a + b, (a >> 16) + (b >> 16)))
-BINARY(min_u16x2, uint32_t, uint32_t, uint32_t, PACK(LESSER((uint16_t)a, (uint16_t)b), LESSER(a >> 16, b >> 16)))
-BINARY(max_u16x2, uint32_t, uint32_t, uint32_t, PACK(GREATER((uint16_t)a, (uint16_t)b), GREATER(a >> 16, b >> 16)))
-BINARY(min_s16x2, uint32_t, uint32_t, uint32_t, PACK(LESSER(LOW_S(a), LOW_S(b)), LESSER(HIGH_S(a), HIGH_S(b))))
-BINARY(max_s16x2, uint32_t, uint32_t, uint32_t, PACK(GREATER(LOW_S(a), LOW_S(b)), GREATER(HIGH_S(a), HIGH_S(b))))
+BINARY(min_u16x2, uint32_t, uint32_t, uint32_t,
+       PACK(LESSER((uint16_t)a, (uint16_t)b), LESSER(a >> 16, b >> 16)))
+BINARY(max_u16x2, uint32_t, uint32_t, uint32_t,
+       PACK(GREATER((uint16_t)a, (uint16_t)b), GREATER(a >> 16, b >> 16)))
+BINARY(min_s16x2, uint32_t, uint32_t, uint32_t,
+       PACK(LESSER(LOW_S(a), LOW_S(b)), LESSER(HIGH_S(a), HIGH_S(b))))
+BINARY(max_s16x2, uint32_t, uint32_t, uint32_t,
+       PACK(GREATER(LOW_S(a), LOW_S(b)), GREATER(HIGH_S(a), HIGH_S(b))))
 
 UNARY(neg16, uint32_t, uint32_t, (uint16_t)(0 - a))
 UNARY(neg32, uint32_t, uint32_t, 0 - a)
@@ -112,9 +119,11 @@ UNARY(abs64, uint64_t, uint64_t, (int64_t)a < 0 ? 0 - a : a)
 
 TERNARY(sad_u16, uint32_t, uint32_t, uint32_t, uint32_t, (uint16_t)(c + (a < b ? b - a : a - b)))
 TERNARY(sad_u32, uint32_t, uint32_t, uint32_t, uint32_t, c + (a < b ? b - a : a - b))
-TERNARY(sad_s32, uint32_t, int32_t, int32_t, uint32_t, c + (a < b ? (uint32_t)b - (uint32_t)a : (uint32_t)a - (uint32_t)b))
+TERNARY(sad_s32, uint32_t, int32_t, int32_t, uint32_t,
+        c + (a < b ? (uint32_t)b - (uint32_t)a : (uint32_t)a - (uint32_t)b))
 TERNARY(sad_u64, uint64_t, uint64_t, uint64_t, uint64_t, c + (a < b ? b - a : a - b))
-TERNARY(sad_s64, uint64_t, int64_t, int64_t, uint64_t, c + (a < b ? (uint64_t)b - (uint64_t)a : (uint64_t)a - (uint64_t)b))
+TERNARY(sad_s64, uint64_t, int64_t, int64_t, uint64_t,
+        c + (a < b ? (uint64_t)b - (uint64_t)a : (uint64_t)a - (uint64_t)b))
 
 static inline uint32_t byte_u(uint32_t v, uint32_t k) {
     return v >> (8 * k) & 0xff;
@@ -124,8 +133,8 @@ static inline int32_t byte_s(uint32_t v, uint32_t k) {
 }
 #define DOT4(name, fa, fb)                                                                                   \
     TERNARY(name, uint32_t, uint32_t, uint32_t, uint32_t,                                                    \
-            c + (uint32_t)(fa(a, 0) * fb(b, 0)) + (uint32_t)(fa(a, 1) * fb(b, 1)) + (uint32_t)(fa(a, 2) * fb(b, 2)) + \
-                (uint32_t)(fa(a, 3) * fb(b, 3)))
+            c + (uint32_t)(fa(a, 0) * fb(b, 0)) + (uint32_t)(fa(a, 1) * fb(b, 1)) +                          \
+                (uint32_t)(fa(a, 2) * fb(b, 2)) + (uint32_t)(fa(a, 3) * fb(b, 3)))
 #define IBYTE_U(v, k) ((int32_t)byte_u(v, k))
 DOT4(dp4a_uu, IBYTE_U, IBYTE_U)
 DOT4(dp4a_us, IBYTE_U, byte_s)
@@ -190,8 +199,9 @@ BORROWING(subc64, uint64_t)
         {chained middle ".cc." types32, operands32, handler32, SETS | USES, 0},                              \
         {chained middle "." types32, operands32, handler32, USES, 0},                                        \
         {base middle ".cc." types64, operands64, handler64, SETS, 0},                                        \
-        {chained middle ".cc." types64, operands64, handler64, SETS | USES, 0},                              \
-        {chained middle "." types64, operands64, handler64, USES, 0}
+        {chained middle ".cc." types64, operands64, handler64, SETS | USES, 0}, {                            \
+        chained middle "." types64, operands64, handler64, USES, 0                                           \
+    }
 
 FORMS(integer){
     {"add.s32|u32|b32", "w=ww", add_u32, 0, PURE},

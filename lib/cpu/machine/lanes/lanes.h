@@ -29,7 +29,7 @@
 #define ACTIVE_LANES                                                                                         \
     for (uint32_t rest_ = mask, l; rest_ && (l = (uint32_t)__builtin_ctz(rest_), 1); rest_ &= rest_ - 1)
 
-#define HANDLER(name) static const trcpu_insn *name(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask)
+#define HANDLER(name)        static const trcpu_insn *name(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask)
 #define ROW_AT(type, offset) ((type *)__builtin_assume_aligned(warp->file + (offset), 64))
 #define ROW(type, k)         ROW_AT(type, insn->op[k])
 #define PREDICATE_AT(offset) ((uint32_t *)(void *)(warp->file + (offset)))
@@ -78,7 +78,8 @@
     }
 
 #define PURE TRCPU_FORM_PURE
-#define END_OF_FORMS {0}
+#define END_OF_FORMS                                                                                         \
+    { 0 }
 
 /* A predicate's new value in the lanes that execute. */
 static inline void set_predicate(uint32_t *predicate, uint32_t value, uint32_t mask) {

@@ -31,25 +31,41 @@ static void run(trcpu_warp *warp) {
         const uint32_t active = warp->active, live = warp->live;
         while ((uintptr_t)insn < stop) {
             uint32_t mask = active & (*PREDICATE_AT(insn->guard) ^ insn->guard_flip);
-            if (mask == live || (mask && !insn->pure)) insn = insn->run(warp, insn, mask);
-            else if (mask) insn = run_partially(warp, insn, mask);
-            else insn++;
+            if (mask == live || (mask && !insn->pure))
+                insn = insn->run(warp, insn, mask);
+            else if (mask)
+                insn = run_partially(warp, insn, mask);
+            else
+                insn++;
         }
         if (warp->state == TRCPU_WARP_FAULTED) return;
-        if (insn != TRCPU_LEAVE) warp->paths[warp->current].pc = insn, warp->paths[warp->current].active = active;
+        if (insn != TRCPU_LEAVE)
+            warp->paths[warp->current].pc = insn, warp->paths[warp->current].active = active;
         if (!trcpu_warp_select(warp) || warp->paused) break;
     }
     if (warp->state == TRCPU_WARP_DONE)
         for (uint32_t id = 0; id < 16; id++) trcpu_barrier_check(warp->cta, id);
 }
 
-static const trcpu_form *const tables[] = {
-    TRCPU_NAMED(trcpu_forms_control), TRCPU_NAMED(trcpu_forms_move),    TRCPU_NAMED(trcpu_forms_integer),
-    TRCPU_NAMED(trcpu_forms_bits),    TRCPU_NAMED(trcpu_forms_float),   TRCPU_NAMED(trcpu_forms_double),
-    TRCPU_NAMED(trcpu_forms_half),    TRCPU_NAMED(trcpu_forms_approximate), TRCPU_NAMED(trcpu_forms_convert),
-    TRCPU_NAMED(trcpu_forms_compare), TRCPU_NAMED(trcpu_forms_access),  TRCPU_NAMED(trcpu_forms_atomic),
-    TRCPU_NAMED(trcpu_forms_async),   TRCPU_NAMED(trcpu_forms_shuffle), TRCPU_NAMED(trcpu_forms_barrier),
-    TRCPU_NAMED(trcpu_forms_matrix),  TRCPU_NAMED(trcpu_forms_mma), TRCPU_NAMED(trcpu_forms_wgmma), NULL};
+static const trcpu_form *const tables[] = {TRCPU_NAMED(trcpu_forms_control),
+                                           TRCPU_NAMED(trcpu_forms_move),
+                                           TRCPU_NAMED(trcpu_forms_integer),
+                                           TRCPU_NAMED(trcpu_forms_bits),
+                                           TRCPU_NAMED(trcpu_forms_float),
+                                           TRCPU_NAMED(trcpu_forms_double),
+                                           TRCPU_NAMED(trcpu_forms_half),
+                                           TRCPU_NAMED(trcpu_forms_approximate),
+                                           TRCPU_NAMED(trcpu_forms_convert),
+                                           TRCPU_NAMED(trcpu_forms_compare),
+                                           TRCPU_NAMED(trcpu_forms_access),
+                                           TRCPU_NAMED(trcpu_forms_atomic),
+                                           TRCPU_NAMED(trcpu_forms_async),
+                                           TRCPU_NAMED(trcpu_forms_shuffle),
+                                           TRCPU_NAMED(trcpu_forms_barrier),
+                                           TRCPU_NAMED(trcpu_forms_matrix),
+                                           TRCPU_NAMED(trcpu_forms_mma),
+                                           TRCPU_NAMED(trcpu_forms_wgmma),
+                                           NULL};
 
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)

@@ -139,7 +139,7 @@ const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, u
                                                : TRCPU_SPACE_GLOBAL;
         if (space != TRCPU_SPACE_GLOBAL) address &= ~TRCPU_WINDOW_MASK;
     }
-    uint32_t alignment = bytes & -bytes;
+    uint32_t alignment = bytes ? bytes & -bytes : 1;
     if (address % alignment)
         return trcpu_fault_report(warp, insn, lane, CUDA_MISALIGNED_ADDRESS, "misaligned",
                                   "%s %s of %u bytes at 0x%llx, which is not a multiple of %u", names[space], verb, bytes,

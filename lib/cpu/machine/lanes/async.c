@@ -15,9 +15,11 @@ static trcpu_copy *new_copy(trcpu_warp *warp) {
     return &warp->copies[warp->copy_count++];
 }
 
-/* rows: to, from, optionally how many bytes to read (the rest is zeros). mode: the bytes of a lane. */
+/* rows: to, from, bytes of a lane, optionally how many of them to read (the rest is zeros). */
 TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, bool with_size, bool ignores) {
-    const uint32_t bytes = insn->mode;
+    const uint32_t bytes = ROW(uint32_t, 2)[__builtin_ctz(mask)];
+    if (bytes != 4 && bytes != 8 && bytes != 16)
+        return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 715, "misaligned", "cp.async copies 4, 8 or 16 bytes, not %u", bytes);
     trcpu_copy *copy = new_copy(warp);
     if (!copy)
         return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 2, "out-of-memory", "no memory for a cp.async");
@@ -25,7 +27,7 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     copy->mask = mask;
     copy->bytes = bytes;
     copy->group = warp->copy_group;
-    const uint32_t *to = ROW(uint32_t, 0), *size = with_size ? ROW(uint32_t, 2) : NULL;
+    const uint32_t *to = ROW(uint32_t, 0), *size = with_size ? ROW(uint32_t, 3) : NULL;
     const uint64_t *from = ROW(uint64_t, 1);
     const uint32_t offset = (uint32_t)insn->imm;
     uint64_t source[32];
@@ -35,7 +37,7 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     if (with_size) {
         LANES copy->size[l] = size[l] > bytes ? bytes : size[l];
     } else if (ignores) {
-        uint32_t ignored = *PREDICATE(2);
+        uint32_t ignored = *PREDICATE(3);
         LANES copy->size[l] = ignored >> l & 1 ? 0 : bytes;
     } else {
         LANES copy->size[l] = bytes;
@@ -124,13 +126,12 @@ HANDLER(wait_all) {
 
 #define M TRCPU_FORM_MEMORY
 /* .ca and .cg, hints of L2, and an optional cache policy at the end */
-#define COPIES(hints, cache)                                                                                 \
-    {"cp.async." cache ".shared|shared::cluster.global" hints, "=SA#?_", copy_all, 0, M},                    \
-        {"cp.async." cache ".shared|shared::cluster.global" hints, "=SA#w?_", copy_sized, 0, M},             \
-        {"cp.async." cache ".shared|shared::cluster.global" hints, "=SA#p?_", copy_unless, 0, M}
+#define COPY "cp.async.ca|cg.shared|shared::cluster.global.?L2::cache_hint.?L2::64B|L2::128B|L2::256B"
 
 FORMS(async){
-    COPIES(".?L2::cache_hint.?L2::64B|L2::128B|L2::256B", "ca|cg"),
+    {COPY, "=SAww?_", copy_sized, 0, M},
+    {COPY, "=SAwp?_", copy_unless, 0, M},
+    {COPY, "=SAw?_", copy_all, 0, M},
     {"cp.async.commit_group", "", commit, 0, 0},
     {"cp.async.wait_group", "=#", wait_group, 0, 0},
     {"cp.async.wait_all", "", wait_all, 0, 0},

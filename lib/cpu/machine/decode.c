@@ -285,11 +285,11 @@ static uint32_t prepare(decoder *d, const char *name, uint32_t row, int64_t imm,
     return fresh;
 }
 
-/* [base + offset] as a row of 64-bit addresses (letter A) or 32-bit ones (S: shared, local), the offset in imm. */
-static bool address(decoder *d, const trcpu_operand *o, char letter, bool dry) {
-    if (o->kind != TRCPU_OPERAND_ADDRESS || o->count != 1) return false;
-    const trcpu_operand *base = &o->items[0];
-    uint32_t bytes = letter == 'A' ? 8 : 4, row;
+/* base + offset as a row of 64-bit addresses (letters A, a) or 32-bit ones (S, s: shared, local); the offset goes to
+   imm for a capital, else into the row. */
+static bool address_row(decoder *d, const trcpu_operand *base, char letter, bool dry) {
+    bool folds = letter == 'a' || letter == 's';
+    uint32_t bytes = letter == 'A' || letter == 'a' ? 8 : 4, row;
     int64_t offset = base->value;
     if (base->kind == TRCPU_OPERAND_REGISTER) {
         uint32_t width = d->current->ptx->registers[base->reg].bytes;
@@ -305,10 +305,14 @@ static bool address(decoder *d, const trcpu_operand *o, char letter, bool dry) {
     } else {
         return false;
     }
-    if (d->imm && offset) row = prepare(d, bytes == 8 ? "%offset64" : "%offset32", row, offset, bytes);
+    if (offset && (folds || d->imm)) row = prepare(d, bytes == 8 ? "%offset64" : "%offset32", row, offset, bytes);
     else if (offset) d->imm = offset;
     add(d, dry, row, bytes);
     return true;
+}
+
+static bool address(decoder *d, const trcpu_operand *o, char letter, bool dry) {
+    return o->kind == TRCPU_OPERAND_ADDRESS && o->count == 1 && address_row(d, &o->items[0], letter, dry);
 }
 
 static bool vector(decoder *d, const trcpu_operand *o, bool destination, bool dry) {
@@ -337,6 +341,14 @@ static const trcpu_label *find_label(const part *p, trcpu_text name) {
     return NULL;
 }
 
+/* [map, {coordinates}]: the map's address, then up to five rows. */
+static bool tile(decoder *d, const trcpu_operand *o, bool dry) {
+    if (o->kind != TRCPU_OPERAND_ADDRESS || o->count != 2 || o->items[1].kind != TRCPU_OPERAND_LIST ||
+        o->items[1].count > 5)
+        return false;
+    return address_row(d, &o->items[0], 'a', dry) && vector(d, &o->items[1], false, dry);
+}
+
 /* A predicate after the bar of "a|p", or none. */
 static bool with_predicate(decoder *d, const trcpu_operand *o, char letter, bool dry) {
     char first = letter == 'P' ? 'p' : 'w';
@@ -356,7 +368,10 @@ static bool operand_fits(decoder *d, const trcpu_operand *o, char letter, bool d
     case 'n':
     case 'r': return scalar(d, o, letter, destination, dry);
     case 'A':
-    case 'S': return address(d, o, letter, dry);
+    case 'S':
+    case 'a':
+    case 's': return address(d, o, letter, dry);
+    case 'T': return tile(d, o, dry);
     case 'V': return vector(d, o, destination, dry);
     case 'P':
     case 'W': return with_predicate(d, o, letter, dry);

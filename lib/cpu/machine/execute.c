@@ -9,6 +9,7 @@
 enum {
     CUDA_INVALID_VALUE = 1,
     CUDA_OUT_OF_MEMORY = 2,
+    CUDA_INVALID_CLUSTER_SIZE = 912,
     CUDA_LAUNCH_FAILED = 719,
     FUEL = 4096,
     MOST_RESIDENT = 4096 /* CTAs a thread holds */
@@ -61,13 +62,12 @@ static void set_constants(char *file, const trcpu_function *f) {
     }
 }
 
-/* The position of CTA number n, clusters one after the other. */
 static uint32_t special_value(const trcpu_warp *warp, uint32_t special, uint32_t lane) {
     const trcpu_run *run = warp->launch;
     const trcpu_launch *launch = run->launch;
     const uint32_t *index = warp->cta->index, *grid = launch->grid, *block = launch->block;
-    uint32_t cluster[3], thread = warp->index * 32 + lane;
-    for (int d = 0; d < 3; d++) cluster[d] = launch->cluster[d] ? launch->cluster[d] : 1;
+    const uint32_t *cluster = run->cluster;
+    uint32_t thread = warp->index * 32 + lane;
     switch (special) {
     case TRCPU_TID_X: return thread % block[0];
     case TRCPU_TID_Y: return thread / block[0] % block[1];
@@ -103,11 +103,9 @@ static uint32_t special_value(const trcpu_warp *warp, uint32_t special, uint32_t
     case TRCPU_CLUSTER_NCTAID_X:
     case TRCPU_CLUSTER_NCTAID_Y:
     case TRCPU_CLUSTER_NCTAID_Z: return cluster[special - TRCPU_CLUSTER_NCTAID_X];
-    case TRCPU_CLUSTER_CTARANK:
-        return index[0] % cluster[0] +
-               cluster[0] * (index[1] % cluster[1] + cluster[1] * (index[2] % cluster[2]));
-    case TRCPU_CLUSTER_NCTARANK: return cluster[0] * cluster[1] * cluster[2];
-    case TRCPU_IS_EXPLICIT_CLUSTER: return launch->cluster[0] ? ~0u : 0;
+    case TRCPU_CLUSTER_CTARANK: return warp->cta->rank;
+    case TRCPU_CLUSTER_NCTARANK: return run->cluster_size;
+    case TRCPU_IS_EXPLICIT_CLUSTER: return run->cluster_size > 1 ? ~0u : 0;
     case TRCPU_NSMID: return trcpu_pool_threads();
     case TRCPU_GRIDID: return (uint32_t)run->serial;
     case TRCPU_DYNAMIC_SMEM_SIZE: return launch->dynamic_shared;
@@ -168,13 +166,19 @@ static void destroy_cta(trcpu_cta *cta) {
     free(cta);
 }
 
-static void begin_cta(trcpu_cta *cta, uint64_t number) {
+/* The CTA of a rank in a cluster, clusters counted along x first. */
+static void begin_cta(trcpu_cta *cta, uint64_t number, uint32_t rank) {
     trcpu_run *run = cta->launch;
-    const uint32_t *grid = run->launch->grid;
-    cta->index[0] = (uint32_t)(number % grid[0]);
-    cta->index[1] = (uint32_t)(number / grid[0] % grid[1]);
-    cta->index[2] = (uint32_t)(number / grid[0] / grid[1]);
+    uint32_t inside = rank;
+    for (int d = 0; d < 3; d++) {
+        uint32_t size = run->cluster[d], clusters = run->launch->grid[d] / size;
+        cta->index[d] = (uint32_t)(number % clusters) * size + inside % size;
+        number /= clusters;
+        inside /= size;
+    }
+    cta->rank = rank;
     cta->in_use = true;
+    cta->finished = false;
     memset(cta->barriers, 0, sizeof cta->barriers);
     for (uint32_t w = 0; w < cta->warp_count; w++) {
         trcpu_warp *warp = &cta->warps[w];
@@ -191,6 +195,7 @@ static void begin_cta(trcpu_cta *cta, uint64_t number) {
         warp->current = 0;
         warp->paths[0] = (trcpu_path){.pc = warp->pc, .active = warp->active};
         warp->copy_count = warp->copy_group = 0;
+        warp->waits = warp->cluster_arrived = warp->cluster_phase = 0;
         set_specials(warp);
     }
 }
@@ -261,21 +266,45 @@ typedef struct resident {
     uint32_t count, used;
 } resident;
 
-/* Puts the next CTA of the grid into a slot; false when there is none left, or no memory. */
-static bool start_next(trcpu_run *run, resident *here) {
-    if (atomic_load(&run->next) >= run->cta_count) return false;
-    uint32_t slot = 0;
-    while (slot < here->count && here->ctas[slot]->in_use) slot++;
-    if (slot == here->count) {
+/* Slots for a cluster's CTAs: free ones, then new ones. */
+static bool find_slots(trcpu_run *run, resident *here, trcpu_cta **out) {
+    uint32_t found = 0;
+    for (uint32_t slot = 0; found < run->cluster_size; slot++) {
         if (slot == MOST_RESIDENT) return false;
-        trcpu_cta *cta = create_cta(run);
-        if (!cta) return false;
-        here->ctas[here->count++] = cta;
+        if (slot == here->count) {
+            trcpu_cta *cta = create_cta(run);
+            if (!cta) return false;
+            here->ctas[here->count++] = cta;
+        }
+        if (!here->ctas[slot]->in_use) out[found++] = here->ctas[slot];
     }
+    return true;
+}
+
+/* Puts the grid's next cluster, mostly one CTA, into slots; false when there is none left, or no memory. */
+static bool start_next(trcpu_run *run, resident *here) {
+    trcpu_cta *ctas[TRCPU_CLUSTER_ROOM];
+    if (atomic_load(&run->next) >= run->cluster_count || !find_slots(run, here, ctas)) return false;
     uint64_t number = atomic_fetch_add(&run->next, 1);
-    if (number >= run->cta_count) return false;
-    begin_cta(here->ctas[slot], number);
-    here->used++;
+    if (number >= run->cluster_count) return false;
+    trcpu_cluster *cluster = &ctas[0]->own;
+    *cluster = (trcpu_cluster){.size = run->cluster_size, .running = run->cluster_size};
+    for (uint32_t rank = 0; rank < cluster->size; rank++) {
+        cluster->ctas[rank] = ctas[rank];
+        ctas[rank]->cluster = cluster;
+        begin_cta(ctas[rank], number, rank);
+    }
+    here->used += cluster->size;
+    return true;
+}
+
+/* A CTA is done; its slot is free when its cluster's CTAs all are, for they may look at each other's memory. */
+static bool retire(trcpu_cta *cta, resident *here) {
+    trcpu_cluster *cluster = cta->cluster;
+    cta->finished = true;
+    if (--cluster->running) return false;
+    for (uint32_t rank = 0; rank < cluster->size; rank++) cluster->ctas[rank]->in_use = false;
+    here->used -= cluster->size;
     return true;
 }
 
@@ -289,13 +318,10 @@ static void work(void *context) {
         bool all_wait = true;
         for (uint32_t i = 0; i < here.count; i++) {
             trcpu_cta *cta = here.ctas[i];
-            if (!cta->in_use) continue;
-            outcome how;
-            while ((how = run_cta(cta, variant)) == CTA_DONE) {
-                cta->in_use = false;
-                here.used--;
+            outcome how = CTA_WAITS;
+            while (cta->in_use && !cta->finished && (how = run_cta(cta, variant)) == CTA_DONE) {
                 all_wait = false;
-                if (here.used || !start_next(run, &here) || !cta->in_use) break;
+                if (!retire(cta, &here) || here.used || !start_next(run, &here)) break;
             }
             if (how == CTA_FAULTED) goto out;
         }
@@ -317,6 +343,22 @@ static bool fits(const trcpu_launch *launch) {
     return threads <= 1024;
 }
 
+/* The cluster's shape: the launch's, else what the kernel was compiled for. */
+static bool set_cluster(trcpu_run *run) {
+    const uint32_t *required = run->function->info.required_cluster, *asked = run->launch->cluster;
+    uint64_t size = 1;
+    run->cluster_count = 1;
+    for (int d = 0; d < 3; d++) {
+        run->cluster[d] = asked[d] ? asked[d] : required[d] ? required[d] : 1;
+        if (required[0] && run->cluster[d] != (required[d] ? required[d] : 1)) return false;
+        if (run->launch->grid[d] % run->cluster[d]) return false;
+        run->cluster_count *= run->launch->grid[d] / run->cluster[d];
+        size *= run->cluster[d];
+    }
+    run->cluster_size = (uint32_t)size;
+    return size <= TRCPU_CLUSTER_ROOM;
+}
+
 int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks, trcpu_counters *counters,
                   trcpu_fault *fault) {
     static atomic_ullong serial;
@@ -331,17 +373,17 @@ int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t che
                      .threads = launch->block[0] * launch->block[1] * launch->block[2],
                      .shared_bytes = (launch->dynamic_shared ? f->shared_dynamic : f->shared_bytes) +
                                      launch->dynamic_shared,
-                     .cta_count = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2],
                      .limit = loop_limit,
                      .serial = atomic_fetch_add(&serial, 1) + 1,
                      .fault = fault ? fault : &unread};
     run.warps = (run.threads + 31) / 32;
+    if (!set_cluster(&run)) return CUDA_INVALID_CLUSTER_SIZE;
     memset(run.fault, 0, sizeof *run.fault);
     if (pthread_mutex_init(&run.lock, NULL) != 0) return CUDA_OUT_OF_MEMORY;
     uint32_t threads = trcpu_pool_threads();
-    uint64_t helpers = run.cta_count - 1 < threads - 1 ? run.cta_count - 1 : threads - 1;
+    uint64_t helpers = run.cluster_count - 1 < threads - 1 ? run.cluster_count - 1 : threads - 1;
     trcpu_pool_run(work, &run, (uint32_t)helpers);
     pthread_mutex_destroy(&run.lock);
     if (run.fault->result) return run.fault->result;
-    return atomic_load(&run.next) >= run.cta_count ? 0 : CUDA_OUT_OF_MEMORY;
+    return atomic_load(&run.next) >= run.cluster_count ? 0 : CUDA_OUT_OF_MEMORY;
 }

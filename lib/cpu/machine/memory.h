@@ -11,6 +11,10 @@
 #define TRCPU_WINDOW_PARAM  0x0400000000000000u
 #define TRCPU_WINDOW_MASK   0xff00000000000000u
 
+/* Shared memory of a cluster: the rank of the CTA, plus one, above the offset; zero is the CTA's own. */
+#define TRCPU_CLUSTER_RANK_SHIFT  24
+#define TRCPU_CLUSTER_OFFSET_MASK 0x00ffffffu
+
 /* Device or registered host address to host pointer: no check. */
 static inline char *trcpu_host_of(uint64_t address) {
     return (char *)(uintptr_t)(address & ~TRCPU_DEVICE);

@@ -65,6 +65,7 @@ enum {
    operands: destinations, '=', sources, a letter each; what has none starts with '='.
      p predicate · h 8 or 16 bits · w 32 · d 64 · n up to 32 · r a register of any width
      P p|q, q may be missing · W w|p · {…} a list of just that shape · V one register, or a list of any length
+     a [address] with its offset folded into the row (s: of shared memory) · T [map, {coordinates}]
      A [address], 64 bits · S [address], 32 bits · # an integer constant, to imm · N a name (label, function, variable), to imm · _ ignored
      ? before a letter: may be missing (its row is then zero) */
 typedef struct trcpu_form {

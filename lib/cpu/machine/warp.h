@@ -68,6 +68,9 @@ struct trcpu_warp {
     trcpu_path paths[32];
     trcpu_copy *copies; /* cp.async under way, oldest first */
     uint32_t copy_count, copy_room, copy_group;
+    uint32_t waits;           /* in vain, one after the other */
+    uint32_t cluster_arrived; /* lanes that have arrived at the cluster's barrier and not waited */
+    uint32_t cluster_phase;   /* in which they arrived */
 };
 
 typedef struct trcpu_barrier {
@@ -76,6 +79,14 @@ typedef struct trcpu_barrier {
     uint32_t last_and, last_or, last_count;
 } trcpu_barrier;
 
+enum { TRCPU_CLUSTER_ROOM = 16 };
+
+typedef struct trcpu_cluster { /* CTAs that run on one host thread; most are alone */
+    trcpu_cta *ctas[TRCPU_CLUSTER_ROOM];
+    uint32_t size, running;
+    uint32_t arrived, phase; /* of its barrier */
+} trcpu_cluster;
+
 struct trcpu_cta {
     trcpu_run *launch;
     uint32_t index[3];
@@ -83,7 +94,9 @@ struct trcpu_cta {
     uint32_t warp_count, done_count;
     trcpu_warp *warps;
     trcpu_barrier barriers[16];
-    bool in_use;
+    bool in_use, finished; /* a finished one is in use until its cluster has finished */
+    trcpu_cluster *cluster, own;
+    uint32_t rank; /* in the cluster */
     char *memory; /* everything above lies in it */
 };
 
@@ -94,10 +107,11 @@ struct trcpu_run {
     const trcpu_function *function;
     uint32_t checks;
     uint32_t threads, warps, shared_bytes;
-    uint64_t cta_count;
-    uint64_t limit;      /* backward branches of a warp, then it is an infinite loop */
-    uint64_t serial;     /* %gridid */
-    atomic_ullong next;  /* CTA */
+    uint64_t cluster_count;
+    uint32_t cluster[3], cluster_size;
+    uint64_t limit; /* backward branches of a warp, then it is an infinite loop */
+    uint64_t serial; /* %gridid */
+    atomic_ullong next;  /* cluster */
     atomic_bool stopped; /* a fault: everybody leaves */
     pthread_mutex_t lock;
     trcpu_fault *fault;

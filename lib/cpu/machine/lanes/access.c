@@ -140,8 +140,14 @@ TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn 
     uint32_t address[32];
     LANES address[l] = base[l] + offset;
     if (insn->flags & TRCPU_HAS_SYNC) warp->syncs++;
-    if (!all_in_shared(warp, mask, address, whole)) {
-        ACTIVE_LANES if (!place_lane(warp, insn, l, address[l], whole, TRCPU_SPACE_SHARED, write)) return TRCPU_LEAVE;
+    if (!all_in_shared(warp, mask, address, whole)) { /* in other CTAs of the cluster, or a fault */
+        ACTIVE_LANES {
+            char *at = place_lane(warp, insn, l, address[l], whole, TRCPU_SPACE_SHARED, write);
+            if (!at) return TRCPU_LEAVE;
+            if (write) store_lane(warp, values, l, at, bytes, count, width);
+            else load_lane(warp, values, l, at, bytes, count, is_signed, width);
+        }
+        return insn + 1;
     }
     char *shared = warp->shared;
     bool plain = width == bytes || (width == 2 && bytes == 1 && !is_signed);

@@ -29,10 +29,9 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     copy->group = warp->copy_group;
     const uint32_t *to = ROW(uint32_t, 0), *size = with_size ? ROW(uint32_t, 3) : NULL;
     const uint64_t *from = ROW(uint64_t, 1);
-    const uint32_t offset = (uint32_t)insn->imm;
     uint64_t source[32];
     uint32_t none = 0;
-    LANES copy->to[l] = to[l] + offset;
+    LANES copy->to[l] = to[l];
     LANES source[l] = from[l];
     if (with_size) {
         LANES copy->size[l] = size[l] > bytes ? bytes : size[l];
@@ -129,9 +128,9 @@ HANDLER(wait_all) {
 #define COPY "cp.async.ca|cg.shared|shared::cluster.global.?L2::cache_hint.?L2::64B|L2::128B|L2::256B"
 
 FORMS(async){
-    {COPY, "=SAww?_", copy_sized, 0, M},
-    {COPY, "=SAwp?_", copy_unless, 0, M},
-    {COPY, "=SAw?_", copy_all, 0, M},
+    {COPY, "=saww?_", copy_sized, 0, M},
+    {COPY, "=sawp?_", copy_unless, 0, M},
+    {COPY, "=saw?_", copy_all, 0, M},
     {"cp.async.commit_group", "", commit, 0, 0},
     {"cp.async.wait_group", "=#", wait_group, 0, 0},
     {"cp.async.wait_all", "", wait_all, 0, 0},

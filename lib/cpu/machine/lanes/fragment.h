@@ -6,19 +6,10 @@
 #include <string.h>
 
 #include "machine/numeric.h"
-#include "machine/warp.h"
+#include "machine/lanes/together.h"
 #ifdef __AVX__
 #include <immintrin.h>
 #endif
-
-/* An instruction of the whole warp, met by some of its lanes: wait for the others, or tell that the guard parts them.
- */
-static inline const trcpu_insn *apart(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask) {
-    if (mask == warp->active) return trcpu_warp_gather(warp, insn, warp->live);
-    return trcpu_fault_report(
-        warp, insn, (uint32_t)__builtin_ctz(warp->active & ~mask), 719, "barrier-divergence",
-        "the guard holds for lanes %08x only, but all lanes execute this together", mask);
-}
 
 /* A register row of A is an 8 × 16-byte tile: lane 4g + t holds bytes 4t … 4t + 3 of the tile's row g.
    Registers 0 and 1 are the upper and lower eight rows of the first 16 bytes of k, 2 and 3 those of the next,

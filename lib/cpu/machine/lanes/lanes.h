@@ -118,6 +118,9 @@ DECLARE_FORMS(barrier);
 DECLARE_FORMS(matrix);
 DECLARE_FORMS(mma);
 DECLARE_FORMS(wgmma);
+DECLARE_FORMS(mbarrier);
+DECLARE_FORMS(bulk);
+DECLARE_FORMS(cluster);
 
 #define FORMS(name) const trcpu_form TRCPU_NAMED(trcpu_forms_##name)[] =
 

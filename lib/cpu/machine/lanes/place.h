@@ -4,6 +4,15 @@
 
 #include "machine/lanes/lanes.h"
 
+/* An address in shared::cluster that names its CTA; NULL: it doesn't, or there is no such place. */
+static inline char *cluster_place(const trcpu_warp *warp, uint64_t address, uint32_t bytes) {
+    uint64_t rank = address >> TRCPU_CLUSTER_RANK_SHIFT, at = address & TRCPU_CLUSTER_OFFSET_MASK;
+    const trcpu_cluster *cluster = warp->cta->cluster;
+    if (rank == 0 || rank > cluster->size || at > warp->shared_bytes || bytes > warp->shared_bytes - at)
+        return NULL;
+    return cluster->ctas[rank - 1]->shared + at;
+}
+
 /* The bytes of one lane's access; NULL: the fault is reported. */
 static inline char *place_lane(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint64_t address,
                                uint32_t bytes, trcpu_space space, bool write) {
@@ -20,17 +29,21 @@ static inline char *place_lane(trcpu_warp *warp, const trcpu_insn *insn, uint32_
     bool aligned = (at & (bytes - 1)) == 0;
     if (in == TRCPU_SPACE_GLOBAL) {
         trcpu_range *range = &warp->ranges[insn->slot];
-        if (aligned && at >= range->low && at < range->high && bytes <= range->high - at) return trcpu_host_of(at);
+        if (aligned && at >= range->low && at < range->high && bytes <= range->high - at)
+            return trcpu_host_of(at);
         if (aligned && trcpu_memory_range(warp->launch->memory, at, bytes, write, &range->low, &range->high))
             return trcpu_host_of(at);
     } else if (in == TRCPU_SPACE_SHARED) {
         if (aligned && at < warp->shared_bytes && bytes <= warp->shared_bytes - at) return warp->shared + at;
+        char *remote = cluster_place(warp, at, bytes);
+        if (aligned && remote) return remote;
     } else if (in == TRCPU_SPACE_LOCAL) {
         if (aligned && at < warp->local_bytes && bytes <= warp->local_bytes - at)
             return warp->local + (size_t)lane * warp->local_bytes + at;
     } else if (!write) {
         uint32_t size = warp->launch->function->info.parameter_bytes;
-        if (aligned && at < size && bytes <= size - at) return (char *)(uintptr_t)warp->launch->launch->parameters + at;
+        if (aligned && at < size && bytes <= size - at)
+            return (char *)(uintptr_t)warp->launch->launch->parameters + at;
     }
     trcpu_fault_access(warp, insn, lane, address, bytes, space, write);
     return NULL;
@@ -63,7 +76,8 @@ TRCPU_INLINE bool range_holds(const trcpu_warp *warp, const trcpu_insn *insn, ui
 }
 
 /* The same for 32-bit offsets into shared memory. */
-TRCPU_INLINE bool all_in_shared(const trcpu_warp *warp, uint32_t mask, const uint32_t address[32], uint32_t bytes) {
+TRCPU_INLINE bool all_in_shared(const trcpu_warp *warp, uint32_t mask, const uint32_t address[32],
+                                uint32_t bytes) {
     uint32_t first = address[__builtin_ctz(mask)], high = first, any = 0;
     LANES {
         uint32_t a = mask >> l & 1 ? address[l] : first;

@@ -65,6 +65,9 @@ static const trcpu_form *const tables[] = {TRCPU_NAMED(trcpu_forms_control),
                                            TRCPU_NAMED(trcpu_forms_matrix),
                                            TRCPU_NAMED(trcpu_forms_mma),
                                            TRCPU_NAMED(trcpu_forms_wgmma),
+                                           TRCPU_NAMED(trcpu_forms_mbarrier),
+                                           TRCPU_NAMED(trcpu_forms_bulk),
+                                           TRCPU_NAMED(trcpu_forms_cluster),
                                            NULL};
 
 #define TEXT_(x) #x

@@ -1,9 +1,8 @@
 /* The record inside a stage's bytes.
 
-     text    "\n" comment " triton-runner-record: " JSON "\n"           one line, put last, found anywhere
-     image   "\ntriton-runner-record: " JSON, then 32 bytes: the JSON's size and XXH3 (64 bits each,
-   little-endian) and "triton-runner-end"'s first 16 bytes; all behind the ELF image, where no reader of ELF
-   looks */
+     text    "\n" comment " triton-runner-record: " JSON "\n": one line, put last, found anywhere
+     image   "\ntriton-runner-record: " JSON, then 32 bytes: the JSON's size and XXH3 (64 bits each, little-endian)
+             and the first 16 of "triton-runner-end"; all behind the ELF image, where no reader of ELF looks */
 #include "base/elf.h"
 #include "base/hash.h"
 #include "metadata/record.h"
@@ -54,7 +53,7 @@ static const char *back_over(const char *data, const char *at, const char *set) 
 }
 
 /* The start of the line that holds the mark at `at`, if nothing but the comment's sign stands between; or
- * NULL. */
+   NULL. */
 static const char *record_line(const char *data, const char *at, const char *comment) {
     const char *sign = back_over(data, at, " \t");
     const char *text = back_over(data, sign, comment);

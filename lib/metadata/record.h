@@ -31,10 +31,10 @@ typedef struct tr__param {
     tr__descriptor descriptor;
 } tr__param;
 
-/* What one argument is in the kernel's own parameter list: usually itself; nothing when folded; for a
-   descriptor encoded       TENSOR_MAP, rank × i32 shape, rank × i64 strides not encoded   PTR, rank × i64
-   shape, rank × i64 strides, flags × i1, rank × i32 shape, rank × i64 strides Returns how many types were
-   written. */
+/* What one argument is in the kernel's own parameter list: usually itself; nothing when folded; for a descriptor
+     encoded       TENSOR_MAP, rank × i32 shape, rank × i64 strides
+     not encoded   PTR, rank × i64 shape, rank × i64 strides, flags × i1, rank × i32 shape, rank × i64 strides
+   Returns how many types were written. */
 enum { TR__EXPANSION_MAX = 1 + 4 * 5 + 2 };
 uint32_t tr__param_expand(const tr__param *param, tr_type types[TR__EXPANSION_MAX]);
 
@@ -84,31 +84,31 @@ tr_status tr__record_read(tr__record *record, const char *json, size_t size, con
 tr_status tr__record_read_object(tr__record *record, const json_t *object, const char *where,
                                  tr_error **error);
 
-/* What lies under "triton_runner", also what a compiler says beyond Triton's own keys
-   (tr__compile_result.extra): "parameters"  [{"name": "x", "type": "*fp32", "divisibility": 16}, {"name":
-   "n", "type": "i32", "constant": 1},
-                    {"name": "d", "type": "tensordesc<fp16[64, 64]>", "flags": 1}, …]: what the caller passes,
-   in order, tuples flattened; types as in signature.h; "constant": folded, still passed and checked "hidden"
-   ["global_scratch", "profile_scratch"] "arch"        "sm_90" "kernel"      the entry's name "made_by"
-   {"ttir": "triton 3.4.0", "cubin": "ptxas 12.8.93", …} "options"     {"num_warps": 8, …} "registers",
-   "spills", "constant_bytes", "local_bytes"  integers Every key may be absent; one it does not know is kept
-   out. */
+/* What lies under "triton_runner", also what a compiler says beyond Triton's own keys (tr__compile_result.extra):
+     "parameters"  what the caller passes, in order, tuples flattened; types as in signature.h:
+                   [{"name": "x", "type": "*fp32", "divisibility": 16}, {"name": "n", "type": "i32", "constant": 1},
+                    {"name": "d", "type": "tensordesc<fp16[64, 64]>", "flags": 1}, …]
+                   "constant": folded, still passed and checked
+     "hidden"      ["global_scratch", "profile_scratch"]
+     "arch"        "sm_90"
+     "kernel"      the entry's name
+     "made_by"     {"ttir": "triton 3.4.0", "cubin": "ptxas 12.8.93", …}
+     "options"     {"num_warps": 8, …}
+     "registers", "spills", "constant_bytes", "local_bytes"   integers
+   Every key may be absent; one it does not know is kept out. */
 tr_status tr__record_read_extra(tr__record *record, const json_t *extra, const char *where, tr_error **error);
 
-/* Triton's keys plus "triton_runner": one line of ASCII, keys sorted, so that equal records give equal bytes.
- */
+/* Triton's keys plus "triton_runner": one line of ASCII, keys sorted: equal records give equal bytes. */
 tr_status tr__record_write(const tr__record *record, char **json, tr_error **error);
 
-/* Changes of a record that nobody shares yet. tr__record_set_params takes the array over, also when it fails.
- */
+/* Changes of a record that nobody shares yet. set_params takes the array over, also when it fails. Descriptors are
+   joined, "tensordesc_meta" to the parameters it is about, by each call above and by set_params. */
 tr_status tr__record_set_params(tr__record *record, tr__param *params, size_t count, tr_error **error);
-tr_status tr__record_join_descriptors(tr__record *record, const char *where, tr_error **error); /* done by
-                                each of the above: "tensordesc_meta" into the parameters it is about */
+tr_status tr__record_join_descriptors(tr__record *record, const char *where, tr_error **error);
 bool tr__record_set_text(char **field, const char *text); /* false: out of memory */
 void tr__params_release(tr__param *params, size_t count);
 
-/* metadata/embed.c: the record inside a stage's bytes: a trailing comment in text, a trailer behind an ELF
- * image. */
+/* metadata/embed.c: the record inside a stage's bytes: a comment behind a text, a trailer behind an ELF image. */
 tr_status tr__record_embed(const char *json, tr_stage stage, tr__buffer *bytes, tr_error **error);
 
 /* Where the record lies in `data`: the stage alone is what remains without [begin, end). Without one, *json

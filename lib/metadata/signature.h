@@ -1,12 +1,11 @@
-/* Signatures: what the arguments of a Python kernel are, in the order of its parameters. Triton's
-   ahead-of-time syntax, extended:
+/* Signatures: what the arguments of a Python kernel are, in the order of its parameters. Triton's ahead-of-time syntax,
+   extended:
 
      signature  = item { "," item }
-     item       = type [":" number]        an argument the caller passes; ":16" promises that it is a multiple
-   of 16,
-                                           ":1" that it equals 1 (checked at launch, folded into the code)
-                | literal                  a tl.constexpr; the caller does not pass it
-                | "(" signature ")"        a tuple of such; its leaves are the caller's arguments
+     item       = type [":" number]     an argument the caller passes; ":16" promises that it is a multiple of 16,
+                                        ":1" that it equals 1 (checked at launch, folded into the code)
+                | literal               a tl.constexpr; the caller does not pass it
+                | "(" signature ")"     a tuple of such; its leaves are the caller's arguments
      type       = scalar | "*" [scalar] | "*k" scalar
                 | "tensordesc<" scalar "[" number { "," number } "]" [ "," anything ] ">"
      scalar     = i1 i8 i16 i32 i64 u1 u8 u16 u32 u64 fp16 bf16 fp32 fp64 fp8e4nv fp8e5 … (f16, f32, f64 too)
@@ -24,7 +23,7 @@ typedef struct tr__signature {
     char *text;        /* the same signature in one spelling: a cache key */
 } tr__signature;
 
-/* TR_E_PARSE says "signature:1:14: …" . */
+/* TR_E_PARSE says "signature:1:14: …". */
 tr_status tr__signature_parse(const char *text, tr__signature *out, tr_error **error);
 void tr__signature_release(tr__signature *signature);
 

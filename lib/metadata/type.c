@@ -1,5 +1,5 @@
 /* Types of arguments: their spelling in signatures and records, and what each becomes in the kernel's own
- * list. */
+   list. */
 #include "metadata/signature.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* A Python file with kernels. Only Python reads Python; here it is enough to find them and their parameters'
- * names. */
+   names. */
 #include "stages/stage.h"
 
 #include <stdlib.h>

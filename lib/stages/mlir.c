@@ -87,7 +87,7 @@ static void read_module(tr__scan *scan, tr__mlir_module *module) {
 }
 
 /* Collects one type: from the current token to the ',' ')' '{' or `loc` that follows it outside of angle
- * brackets. */
+   brackets. */
 static tr__token take_type(tr__scan *scan) {
     const char *start = scan->token.text, *end = start;
     int angles = 0;

@@ -2,6 +2,8 @@
    stage to come reads would be a promise nobody keeps, so it is refused. */
 #include "job.h"
 
+#include "base/json.h"
+
 #include <string.h>
 
 enum { TTIR = 1 << TR_STAGE_TTIR, TTGIR = 1 << TR_STAGE_TTGIR, LLIR = 1 << TR_STAGE_LLIR };
@@ -128,13 +130,10 @@ static tr_status check(const tr__job *job, const char *name, const json_t *value
 }
 
 static tr_status parse(tr__job *job, tr_error **error) {
-    json_error_t at;
     const char *text = job->given.options;
-    job->asked = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
-    if (!job->asked && json_error_code(&at) == json_error_out_of_memory) return tr__fail_out_of_memory(error);
-    if (!job->asked)
-        return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_compile_options.options:%d:%d: %s", at.line,
-                        at.column, at.text);
+    tr_status status = tr__json_read(text, strlen(text), "tr_compile_options.options", TR_E_INVALID_ARGUMENT,
+                                     &job->asked, error);
+    if (status) return status;
     if (!json_is_object(job->asked))
         return tr__fail(error, TR_E_INVALID_ARGUMENT,
                         "tr_compile_options.options must be an object, as {\"num_warps\": 8}");

@@ -78,43 +78,59 @@ static tr_status split(load *l) {
     return TR_OK;
 }
 
-/* The file beside: "dir/add.ptx" → "dir/add.json". NULL: none, or out of memory, which the next allocation tells. */
-static char *beside(const load *l, const char *ending) {
-    char *path = NULL;
-    if (!l->path || l->options.data) return NULL;
+/* The file beside: "dir/add.ptx" → "dir/add.json". *out NULL: there is none. */
+static tr_status beside(const load *l, const char *ending, char **out) {
+    *out = NULL;
+    if (!l->path || l->options.data) return TR_OK;
     const char *slash = strrchr(l->path, '/'), *dot = strrchr(l->path, '.');
-    if (!dot || (slash && dot < slash)) return NULL;
-    if (asprintf(&path, "%.*s%s", (int)(dot - l->path), l->path, ending) < 0) return NULL;
-    if (tr__file_exists(path)) return path;
-    free(path);
-    return NULL;
+    if (!dot || (slash && dot < slash)) return TR_OK;
+    char *path = NULL;
+    if (asprintf(&path, "%.*s%s", (int)(dot - l->path), l->path, ending) < 0)
+        return tr__fail_out_of_memory(l->error);
+    if (tr__file_exists(path))
+        *out = path;
+    else
+        free(path);
+    return TR_OK;
+}
+
+/* What is wrong with a file beside is not this one's fault: it is only of no use. */
+static tr_status read_neighbour(load *l, tr_stage stage, const char *path) {
+    tr__blob *bytes = NULL;
+    tr__record *copy = tr__record_copy(l->record);
+    tr_status status = copy ? tr__file_read(path, SOURCE_MAX, &bytes, NULL) : TR_E_OUT_OF_MEMORY;
+    if (!status) status = tr__stage_read(stage, bytes, path, l->options.kernel, copy, NULL);
+    if (!status) {
+        tr__record_release(l->record);
+        l->record = tr__record_retain(copy);
+    }
+    tr__blob_release(bytes);
+    tr__record_release(copy);
+    return status == TR_E_OUT_OF_MEMORY ? tr__fail_out_of_memory(l->error) : TR_OK;
 }
 
 /* A folder of Triton's cache has the stages side by side. The earlier ones tell of the arguments what the later ones
    have lost: pointers' elements, what was promised, and which parameters are not the caller's at all. */
-static void read_neighbours(load *l) {
-    for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_TTGIR && !l->record->params_known; stage++) {
-        tr__blob *bytes = NULL;
-        char *path = beside(l, stage == TR_STAGE_TTIR ? ".ttir" : ".ttgir");
-        tr__record *copy = path ? tr__record_copy(l->record) : NULL;
-        if (copy && !tr__file_read(path, SOURCE_MAX, &bytes, NULL) &&
-            !tr__stage_read(stage, bytes, path, l->options.kernel, copy, NULL)) {
-            tr__record_release(l->record);
-            l->record = tr__record_retain(copy);
-        }
-        tr__blob_release(bytes);
-        tr__record_release(copy);
+static tr_status read_neighbours(load *l) {
+    tr_status status = TR_OK;
+    for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_TTGIR && !status && !l->record->params_known;
+         stage++) {
+        char *path;
+        status = beside(l, stage == TR_STAGE_TTIR ? ".ttir" : ".ttgir", &path);
+        if (path) status = read_neighbour(l, stage, path);
         free(path);
     }
+    return status;
 }
 
 static tr_status read_sidecar(load *l) {
-    char *path = l->stage == TR_STAGE_PYTHON ? NULL : beside(l, ".json");
+    char *path = NULL;
     tr__blob *json = NULL;
-    if (!path) return TR_OK;
-    tr_status status = tr__file_read(path, SOURCE_MAX, &json, l->error);
+    tr_status status = l->stage == TR_STAGE_PYTHON ? TR_OK : beside(l, ".json", &path);
+    if (!path) return status;
+    status = tr__file_read(path, SOURCE_MAX, &json, l->error);
     if (!status) status = tr__record_read(l->record, json->data, json->size, path, l->error);
-    if (!status && l->stage >= TR_STAGE_LLIR && !l->record->params_known) read_neighbours(l);
+    if (!status && l->stage >= TR_STAGE_LLIR && !l->record->params_known) status = read_neighbours(l);
     tr__blob_release(json);
     free(path);
     return status;

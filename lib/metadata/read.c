@@ -1,4 +1,5 @@
 /* Triton's JSON into a record. Nobody vouches for it: every key that is read has a type and a range. */
+#include "base/json.h"
 #include "metadata/record.h"
 #include "metadata/signature.h"
 
@@ -287,14 +288,13 @@ tr_status tr__record_read_object(tr__record *record, const json_t *object, const
 
 tr_status tr__record_read(tr__record *record, const char *json, size_t size, const char *where,
                           tr_error **error) {
-    json_error_t at;
     if (size > JSON_MAX)
         return tr__fail(error, TR_E_UNSUPPORTED, "%s: %zu bytes of metadata; at most %d are read", where,
                         size, JSON_MAX);
-    json_t *object = json_loadb(json, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
-    if (!object && json_error_code(&at) == json_error_out_of_memory) return tr__fail_out_of_memory(error);
-    if (!object) return tr__fail(error, TR_E_PARSE, "%s:%d:%d: %s", where, at.line, at.column, at.text);
-    tr_status status = tr__record_read_object(record, object, where, error);
+    json_t *object;
+    tr_status status = tr__json_read(json, size, where, TR_E_PARSE, &object, error);
+    if (status) return status;
+    status = tr__record_read_object(record, object, where, error);
     json_decref(object);
     return status;
 }

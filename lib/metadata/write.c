@@ -1,4 +1,5 @@
 /* A record into JSON: Triton's keys, as Triton's own tools read them, and "triton_runner" for the rest. */
+#include "base/json.h"
 #include "metadata/record.h"
 #include "metadata/signature.h"
 
@@ -96,7 +97,7 @@ tr_status tr__record_write(const tr__record *record, char **json, tr_error **err
     json_t *out = json_deep_copy(record->triton), *extra = json_object();
     bool ok = out && extra && write_triton(record, out) && write_extra(record, extra);
     if (ok) ok = put(out, "triton_runner", json_incref(extra));
-    *json = ok ? json_dumps(out, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII) : NULL;
+    *json = ok ? tr__json_write(out) : NULL;
     json_decref(extra);
     json_decref(out);
     return *json ? TR_OK : tr__fail_out_of_memory(error);

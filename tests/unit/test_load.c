@@ -170,7 +170,7 @@ static void refuses_what_lies(void **state) {
          "ends in 2 hidden pointers, but its 1 parameters don't", TR_E_PARSE},
         {"{\"triton_runner\": {\"parameters\": [{\"type\": \"i32\"}]}}",
          "<memory>:3:10: kernel 'k' has 1 parameters", TR_E_PARSE},
-        {"{", "tr_load_options.metadata:1:1: ", TR_E_PARSE},
+        {"{", "tr_load_options.metadata:1:2: the text ends inside a value", TR_E_PARSE},
     };
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         options.metadata = lies[i].json;

@@ -1,0 +1,18 @@
+/* JSON that comes from outside, and goes there. Values are jansson's; its own reader and writer are not used, because
+   they lose characters without a word when memory runs out. */
+#ifndef TR_BASE_JSON_H
+#define TR_BASE_JSON_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+
+/* Any one JSON value, without duplicate keys, nested at most 512 deep. TR_E_OUT_OF_MEMORY, or `status` with
+   "where:line:column: …". */
+tr_status tr__json_read(const char *text, size_t size, const char *where, tr_status status, json_t **out,
+                        tr_error **error);
+
+/* One line of ASCII, keys sorted; free() it. NULL out of memory. */
+char *tr__json_write(const json_t *value);
+
+#endif

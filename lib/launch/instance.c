@@ -35,6 +35,11 @@ static tr_status load(const tr_kernel *kernel, const device *device, tr__instanc
                       tr_error **error) {
     const tr__record *record = kernel->record;
     tr__driver *driver = kernel->driver;
+    if (driver->cpu && kernel->program->stage == TR_STAGE_CUBIN)
+        return tr__fail(
+            error, TR_E_UNSUPPORTED,
+            "kernel '%s' is a cubin, and the CPU device executes PTX: load the PTX that it was made of",
+            record->kernel);
     bool may_load = !tr__runner_sealed(kernel->program->runner);
     tr_status status = tr__modules_get(kernel->modules, kernel->program->bytes, instance->context, may_load,
                                        record->kernel, &instance->module, error);

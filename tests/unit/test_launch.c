@@ -497,6 +497,84 @@ static void test_capture(void **state) {
     end(f);
 }
 
+/* From a new runner to a launch, in a graph too; what fails must say so, and leave nothing behind. */
+static unsigned long until_destroyed; /* calls before the end began, which has no one to tell */
+
+static tr_status live(tr_error **error) {
+    tr_runner *runner;
+    tr_kernel *kernel = NULL;
+    tr_launch_config config = grid(2, 1, 1);
+    tr_arg arg = tr_arg_i32(1);
+    uint64_t ptr = 0;
+    if (tr_runner_create(NULL, &runner, NULL)) return TR_E_OUT_OF_MEMORY;
+    tr_program *program = make_program(runner, "living", "i32", as_scratching);
+    tr_status status = tr_kernel_create(program, &kernel, error);
+    if (!status) status = tr_launch(kernel, &config, &arg, 1, error);
+    if (!status) status = tr_device_alloc(runner, 64, &ptr, error);
+    if (!status) status = tr_device_synchronize(runner, error);
+    if (!status)
+        status = tr_device_free(runner, ptr, error);
+    else
+        tr_device_free(runner, ptr, NULL);
+    until_destroyed = stub_calls(NULL);
+    tr_kernel_destroy(kernel);
+    tr_program_destroy(program);
+    tr_runner_destroy(runner);
+    tr__settle();
+    return status;
+}
+
+/* Calls whose failure has no one to tell, or that fail again, and then are told, at the launch. */
+static bool is_silent(const char *call) {
+    static const char *const silent[] = {"cuCtxPopCurrent",     "cuModuleUnload",
+                                         "cuMemFree",           "cuCtxGetId",
+                                         "cuStreamIsCapturing", "cuThreadExchangeStreamCaptureMode",
+                                         "cuStreamGetId",       "cuDevicePrimaryCtxRelease",
+                                         "cuGetErrorName",      "cuGetErrorString"};
+    for (size_t i = 0; i < sizeof silent / sizeof *silent; i++)
+        if (!strcmp(call, silent[i])) return true;
+    return false;
+}
+
+/* The n-th word. */
+static void word(const char *text, unsigned long n, char out[64]) {
+    while (--n && text) text = strchr(text, ' ') ? strchr(text, ' ') + 1 : NULL;
+    snprintf(out, 64, "%.*s", text ? (int)strcspn(text, " ") : 0, text ? text : "");
+}
+
+static void test_each_call_fails(void **state) {
+    tr_error *error = NULL;
+    unsigned long n = 1, told = 0;
+    char failing[64];
+    end(*state);
+    stub_record(true);
+    assert_int_equal(live(&error), TR_OK);
+    char *calls = strdup(stub_recorded());
+    for (;; n++) {
+        CUcontext left;
+        word(calls, n, failing);
+        stub_reset();
+        stub_fail(NULL, n, CUDA_ERROR_UNKNOWN, false);
+        error = NULL;
+        tr_status status = live(&error);
+        tr_error_destroy(error);
+        if (!stub_failed()) break;
+        if (!status && n <= until_destroyed && !is_silent(failing))
+            fail_msg("call %lu, %s, failed, and nobody said so", n, failing);
+        told += status != TR_OK;
+        while (!cuCtxPopCurrent_v2(&left))
+            ;
+        stub_reset();
+        error = NULL;
+        if (live(&error)) fail_msg("after call %lu, %s, failed: %s", n, failing, tr_error_message(error));
+        assert_int_equal(stub_alive(STUB_KINDS), 0);
+    }
+    print_message("%lu calls, of which %lu failures are told\n", n - 1, told);
+    assert_true(n > 40);
+    free(calls);
+    stub_reset();
+}
+
 /* A launch costs the driver's calls and no other: no allocation, no lookup of anything. */
 static void test_calls(void **state) {
     fixture *f = *state;
@@ -528,6 +606,7 @@ int main(void) {
         cmocka_unit_test_setup(test_seal, begin),
         cmocka_unit_test_setup(test_scratch, begin),
         cmocka_unit_test_setup(test_capture, begin),
+        cmocka_unit_test_setup(test_each_call_fails, begin),
         cmocka_unit_test_setup(test_calls, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,7 +108,8 @@ static tr_status run_leg(tr__job *job, const leg *leg, tr__compile_result *resul
     case TR__MAKER_TRITON:
         status = tr__triton_compile(job->triton, &request, result, error);
         /* Triton gets IR under a name made from its content; Python it names itself. */
-        if (status == TR_E_COMPILE && leg->from == program->stage && program->path && !request.path)
+        if ((status == TR_E_COMPILE || status == TR_E_PARSE) && leg->from == program->stage &&
+            program->path && !request.path)
             tr__error_locate(error, program->path);
         return status;
     case TR__MAKER_ANY_ASSEMBLER: return run_any(job, *leg, &request, result, error);

@@ -9,11 +9,11 @@
 
 #define ROWS_OF_ONE 1024
 
-enum { /* the start of the register file */
-    ALWAYS = 0,        /* predicate: all lanes */
-    NEVER = 4,         /* predicate: none */
-    SINK_PREDICATE = 8,
-    PREDICATES = 12,
+enum {             /* the start of the register file */
+       ALWAYS = 0, /* predicate: all lanes */
+       NEVER = 4,  /* predicate: none */
+       SINK_PREDICATE = 8,
+       PREDICATES = 12,
 };
 
 typedef struct part { /* a function of the program */
@@ -44,13 +44,14 @@ typedef struct decoder {
     int result;
 } decoder;
 
-enum { CUDA_INVALID_PTX = 218, CUDA_UNSUPPORTED = 215, CUDA_OUT_OF_MEMORY = 2 };
+enum { CUDA_INVALID_PTX = 218, CUDA_UNSUPPORTED = 218, CUDA_OUT_OF_MEMORY = 2 };
 
 static void fail(decoder *d, int result, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static void fail(decoder *d, int result, const char *format, ...) {
     if (d->result) return;
     d->result = result;
-    int n = snprintf(d->log, d->log_size, "line %u: ", d->statement ? d->statement->line : d->current->ptx->line);
+    int n =
+        snprintf(d->log, d->log_size, "line %u: ", d->statement ? d->statement->line : d->current->ptx->line);
     if (n < 0 || (size_t)n >= d->log_size) return;
     va_list arguments;
     va_start(arguments, format);
@@ -111,14 +112,52 @@ static uint32_t constant_row(decoder *d, uint64_t value, uint32_t bytes) {
     return row;
 }
 
-static const char *const special_names[TRCPU_SPECIAL_COUNT] = {
-    "tid.x", "tid.y", "tid.z", "laneid", "warpid", "nwarpid", "lanemask_eq", "lanemask_lt", "lanemask_le",
-    "lanemask_gt", "lanemask_ge", "ntid.x", "ntid.y", "ntid.z", "nctaid.x", "nctaid.y", "nctaid.z", "ctaid.x",
-    "ctaid.y", "ctaid.z", "smid", "nsmid", "gridid", "clusterid.x", "clusterid.y", "clusterid.z", "nclusterid.x",
-    "nclusterid.y", "nclusterid.z", "cluster_ctaid.x", "cluster_ctaid.y", "cluster_ctaid.z", "cluster_nctaid.x",
-    "cluster_nctaid.y", "cluster_nctaid.z", "cluster_ctarank", "cluster_nctarank", "is_explicit_cluster",
-    "dynamic_smem_size", "total_smem_size", "clock", "clock_hi", "clock64", "globaltimer", "globaltimer_lo",
-    "globaltimer_hi"};
+static const char *const special_names[TRCPU_SPECIAL_COUNT] = {"tid.x",
+                                                               "tid.y",
+                                                               "tid.z",
+                                                               "laneid",
+                                                               "warpid",
+                                                               "nwarpid",
+                                                               "lanemask_eq",
+                                                               "lanemask_lt",
+                                                               "lanemask_le",
+                                                               "lanemask_gt",
+                                                               "lanemask_ge",
+                                                               "ntid.x",
+                                                               "ntid.y",
+                                                               "ntid.z",
+                                                               "nctaid.x",
+                                                               "nctaid.y",
+                                                               "nctaid.z",
+                                                               "ctaid.x",
+                                                               "ctaid.y",
+                                                               "ctaid.z",
+                                                               "smid",
+                                                               "nsmid",
+                                                               "gridid",
+                                                               "clusterid.x",
+                                                               "clusterid.y",
+                                                               "clusterid.z",
+                                                               "nclusterid.x",
+                                                               "nclusterid.y",
+                                                               "nclusterid.z",
+                                                               "cluster_ctaid.x",
+                                                               "cluster_ctaid.y",
+                                                               "cluster_ctaid.z",
+                                                               "cluster_nctaid.x",
+                                                               "cluster_nctaid.y",
+                                                               "cluster_nctaid.z",
+                                                               "cluster_ctarank",
+                                                               "cluster_nctarank",
+                                                               "is_explicit_cluster",
+                                                               "dynamic_smem_size",
+                                                               "total_smem_size",
+                                                               "clock",
+                                                               "clock_hi",
+                                                               "clock64",
+                                                               "globaltimer",
+                                                               "globaltimer_lo",
+                                                               "globaltimer_hi"};
 
 static int special_of(trcpu_text name) {
     if (name.size < 2 || name.at[0] != '%') return -1;
@@ -178,7 +217,8 @@ static uint64_t variable_value(const trcpu_operand *operand) {
 }
 
 static bool is_number(const trcpu_operand *o) {
-    return o->kind == TRCPU_OPERAND_INTEGER || o->kind == TRCPU_OPERAND_FLOAT || o->kind == TRCPU_OPERAND_DOUBLE;
+    return o->kind == TRCPU_OPERAND_INTEGER || o->kind == TRCPU_OPERAND_FLOAT ||
+           o->kind == TRCPU_OPERAND_DOUBLE;
 }
 
 static uint64_t number_as(const trcpu_operand *o, uint32_t bytes) {
@@ -213,8 +253,10 @@ static bool width_fits(char letter, uint32_t bytes) {
 static void add(decoder *d, bool dry, uint32_t row, uint32_t width) {
     if (dry) return;
     if (d->taken_count == 0) d->first_width = width;
-    if (d->taken_count == ROWS_OF_ONE) fail(d, CUDA_INVALID_PTX, "too many operands");
-    else d->taken[d->taken_count++] = row;
+    if (d->taken_count == ROWS_OF_ONE)
+        fail(d, CUDA_INVALID_PTX, "too many operands");
+    else
+        d->taken[d->taken_count++] = row;
 }
 
 static uint32_t negation(decoder *d, uint32_t row) {
@@ -305,8 +347,10 @@ static bool address_row(decoder *d, const trcpu_operand *base, char letter, bool
     } else {
         return false;
     }
-    if (offset && (folds || d->imm)) row = prepare(d, bytes == 8 ? "%offset64" : "%offset32", row, offset, bytes);
-    else if (offset) d->imm = offset;
+    if (offset && (folds || d->imm))
+        row = prepare(d, bytes == 8 ? "%offset64" : "%offset32", row, offset, bytes);
+    else if (offset)
+        d->imm = offset;
     add(d, dry, row, bytes);
     return true;
 }
@@ -321,7 +365,8 @@ static bool vector(decoder *d, const trcpu_operand *o, bool destination, bool dr
     if (count == 0) return false;
     uint32_t width = 0;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t mine = items[i].kind == TRCPU_OPERAND_REGISTER ? d->current->ptx->registers[items[i].reg].bytes : 0;
+        uint32_t mine =
+            items[i].kind == TRCPU_OPERAND_REGISTER ? d->current->ptx->registers[items[i].reg].bytes : 0;
         width = mine ? mine : width;
     }
     char letter = width == 8 ? 'd' : width == 4 ? 'w' : width ? 'h' : 'w';
@@ -411,7 +456,8 @@ static bool operands_fit(decoder *d, const char *letters, const trcpu_statement 
         bool optional = *letters == '?';
         letters += optional;
         if (next == s->operand_count && optional) {
-            if (*letters == 'p') add(d, dry, NEVER, 0);
+            if (*letters == 'p')
+                add(d, dry, NEVER, 0);
             else if (*letters != '_' && *letters != '#')
                 add(d, dry, dry ? 0 : constant_row(d, 0, *letters == 'd' ? 8 : 4), 4);
             continue;
@@ -439,7 +485,8 @@ static bool keep_rows(decoder *d, trcpu_insn *insn) {
     if (d->taken_count <= TRCPU_INLINE_ROWS) return true;
     if (!grow(d, &f->rows, &d->row_room, d->row_count + d->taken_count, sizeof *f->rows)) return false;
     memcpy(f->rows + d->row_count, d->taken, d->taken_count * sizeof *d->taken);
-    insn->rows = (const uint32_t *)((uintptr_t)d->row_count + 1); /* becomes a pointer when all rows are there */
+    insn->rows =
+        (const uint32_t *)((uintptr_t)d->row_count + 1); /* becomes a pointer when all rows are there */
     d->row_count += d->taken_count;
     return true;
 }
@@ -494,11 +541,13 @@ static void decode_plain(decoder *d, const trcpu_statement *s) {
             insn->guard_flip = s->guard_negated ? ~0u : 0;
             if (form->kind & TRCPU_FORM_PURE) insn->pure = destination_count(form->operands);
             if (form->kind & TRCPU_FORM_MEMORY) insn->slot = take_slot(d->function);
-            if (form->kind & TRCPU_FORM_BRANCH) insn->slot = UINT16_MAX; /* imm: a label, resolved at the end */
+            if (form->kind & TRCPU_FORM_BRANCH)
+                insn->slot = UINT16_MAX; /* imm: a label, resolved at the end */
             return;
         }
     }
-    fail(d, known ? CUDA_INVALID_PTX : CUDA_UNSUPPORTED, known ? "the operands don't fit: %.*s" : "the instruction is not supported by the CPU device: %.*s",
+    fail(d, known ? CUDA_INVALID_PTX : CUDA_UNSUPPORTED,
+         known ? "the operands don't fit: %.*s" : "the instruction is not supported by the CPU device: %.*s",
          (int)s->text.size, s->text.at);
 }
 
@@ -512,14 +561,15 @@ static part *find_part(decoder *d, trcpu_text name) {
 static void copy_parameters(decoder *d, const trcpu_statement *s, const trcpu_operand *list,
                             trcpu_variable *const *formal, uint32_t count, bool back) {
     if ((list ? list->count : 0) != count) {
-        fail(d, CUDA_INVALID_PTX, "the call passes %u values, the function has %u: %.*s", list ? list->count : 0, count,
-             (int)s->text.size, s->text.at);
+        fail(d, CUDA_INVALID_PTX, "the call passes %u values, the function has %u: %.*s",
+             list ? list->count : 0, count, (int)s->text.size, s->text.at);
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
         const trcpu_variable *mine = list->items[i].variable;
         if (list->items[i].kind != TRCPU_OPERAND_VARIABLE || mine->size < formal[i]->size) {
-            fail(d, CUDA_INVALID_PTX, "parameter %u of the call doesn't fit: %.*s", i, (int)s->text.size, s->text.at);
+            fail(d, CUDA_INVALID_PTX, "parameter %u of the call doesn't fit: %.*s", i, (int)s->text.size,
+                 s->text.at);
             return;
         }
         trcpu_insn *insn = emit(d, find_form(d, "%copy"));
@@ -536,11 +586,14 @@ static void decode_call(decoder *d, const trcpu_statement *s) {
     const trcpu_operand *returns = NULL, *arguments = NULL, *name = NULL;
     for (uint32_t i = 0; i < s->operand_count; i++) {
         const trcpu_operand *o = &s->operands[i];
-        if (o->kind == TRCPU_OPERAND_LIST) *(name ? &arguments : &returns) = o;
-        else if (!name) name = o;
+        if (o->kind == TRCPU_OPERAND_LIST)
+            *(name ? &arguments : &returns) = o;
+        else if (!name)
+            name = o;
     }
     if (!name || name->kind != TRCPU_OPERAND_NAME) {
-        fail(d, CUDA_UNSUPPORTED, "indirect calls are not supported by the CPU device: %.*s", (int)s->text.size, s->text.at);
+        fail(d, CUDA_UNSUPPORTED, "indirect calls are not supported by the CPU device: %.*s",
+             (int)s->text.size, s->text.at);
         return;
     }
     const char *builtin = trcpu_text_is(name->name, "vprintf")        ? "%vprintf"
@@ -548,14 +601,17 @@ static void decode_call(decoder *d, const trcpu_statement *s) {
                                                                       : NULL;
     part *callee = builtin ? NULL : find_part(d, name->name);
     if (!builtin && !callee) {
-        fail(d, CUDA_UNSUPPORTED, "the function '%.*s' is not known to the CPU device", (int)name->name.size, name->name.at);
+        fail(d, CUDA_UNSUPPORTED, "the function '%.*s' is not known to the CPU device", (int)name->name.size,
+             name->name.at);
         return;
     }
     if (callee && callee->active) {
-        fail(d, CUDA_UNSUPPORTED, "recursion is not supported by the CPU device: %.*s", (int)s->text.size, s->text.at);
+        fail(d, CUDA_UNSUPPORTED, "recursion is not supported by the CPU device: %.*s", (int)s->text.size,
+             s->text.at);
         return;
     }
-    if (callee) copy_parameters(d, s, arguments, callee->ptx->parameters, callee->ptx->parameter_count, false);
+    if (callee)
+        copy_parameters(d, s, arguments, callee->ptx->parameters, callee->ptx->parameter_count, false);
     trcpu_insn *insn = emit(d, find_form(d, builtin ? builtin : "%call"));
     if (!insn) return;
     insn->guard = s->guard < 0 ? ALWAYS : d->current->rows[s->guard];
@@ -576,7 +632,9 @@ static void decode_call(decoder *d, const trcpu_statement *s) {
 }
 
 static void decode_return(decoder *d, const trcpu_statement *s) {
-    trcpu_insn *insn = emit(d, find_form(d, d->current->ptx->is_entry || (s && trcpu_text_is(s->opcode, "exit")) ? "%exit" : "%return"));
+    trcpu_insn *insn = emit(
+        d, find_form(d, d->current->ptx->is_entry || (s && trcpu_text_is(s->opcode, "exit")) ? "%exit"
+                                                                                             : "%return"));
     if (!insn) return;
     insn->op[0] = d->current->return_row;
     insn->guard = !s || s->guard < 0 ? ALWAYS : d->current->rows[s->guard];
@@ -588,10 +646,13 @@ static void decode_part(decoder *d, part *p) {
     for (uint32_t i = 0; i < p->ptx->statement_count && !d->result; i++) {
         const trcpu_statement *s = d->statement = &p->ptx->statements[i];
         p->first[i] = d->function->code_size;
-        if (s->opcode.size >= 4 && memcmp(s->opcode.at, "call", 4) == 0) decode_call(d, s);
-        else if (trcpu_text_is(s->opcode, "ret") || trcpu_text_is(s->opcode, "ret.uni") || trcpu_text_is(s->opcode, "exit"))
+        if (s->opcode.size >= 4 && memcmp(s->opcode.at, "call", 4) == 0)
+            decode_call(d, s);
+        else if (trcpu_text_is(s->opcode, "ret") || trcpu_text_is(s->opcode, "ret.uni") ||
+                 trcpu_text_is(s->opcode, "exit"))
             decode_return(d, s);
-        else decode_plain(d, s);
+        else
+            decode_plain(d, s);
     }
     p->first[p->ptx->statement_count] = d->function->code_size;
     d->statement = p->ptx->statement_count ? &p->ptx->statements[p->ptx->statement_count - 1] : NULL;
@@ -626,8 +687,10 @@ static void place_shared(decoder *d) {
     for (uint32_t i = 0; i < ptx->variable_count; i++) {
         trcpu_variable *v = ptx->variables[i];
         if (v->space != TRCPU_SPACE_SHARED) continue;
-        if (v->size) v->address = place(&f->shared_bytes, v);
-        else if (v->alignment > alignment) alignment = v->alignment;
+        if (v->size)
+            v->address = place(&f->shared_bytes, v);
+        else if (v->alignment > alignment)
+            alignment = v->alignment;
     }
     f->shared_dynamic = (f->shared_bytes + alignment - 1) & ~(alignment - 1);
     for (uint32_t i = 0; i < ptx->variable_count; i++)
@@ -670,8 +733,10 @@ static void add_parts(decoder *d) {
 static bool calls(const part *p, trcpu_text name) {
     for (uint32_t k = 0; k < p->ptx->statement_count; k++) {
         const trcpu_statement *s = &p->ptx->statements[k];
-        for (uint32_t o = 0; s->opcode.size >= 4 && memcmp(s->opcode.at, "call", 4) == 0 && o < s->operand_count; o++)
-            if (s->operands[o].kind == TRCPU_OPERAND_NAME && trcpu_text_equal(s->operands[o].name, name)) return true;
+        for (uint32_t o = 0;
+             s->opcode.size >= 4 && memcmp(s->opcode.at, "call", 4) == 0 && o < s->operand_count; o++)
+            if (s->operands[o].kind == TRCPU_OPERAND_NAME && trcpu_text_equal(s->operands[o].name, name))
+                return true;
     }
     return false;
 }
@@ -680,7 +745,8 @@ static bool calls(const part *p, trcpu_text name) {
 static void refuse_recursion(decoder *d, part *p, uint32_t depth) {
     if (p->active || depth > d->part_count) {
         d->current = p;
-        fail(d, CUDA_UNSUPPORTED, "recursion is not supported by the CPU device: %.*s", (int)p->ptx->name.size, p->ptx->name.at);
+        fail(d, CUDA_UNSUPPORTED, "recursion is not supported by the CPU device: %.*s",
+             (int)p->ptx->name.size, p->ptx->name.at);
         return;
     }
     p->active = true;
@@ -715,14 +781,16 @@ static void resolve(decoder *d) {
             insn->rows = insn->rows ? f->rows + ((uintptr_t)insn->rows - 1) : insn->op;
             if (insn->slot != UINT16_MAX) continue;
             insn->slot = 0;
-            uint32_t target = insn->run == find_form(d, "%call")->run ? d->parts[insn->op[1]].first[0]
-                                                                      : p->first[p->ptx->labels[insn->imm].statement];
+            uint32_t target = insn->run == find_form(d, "%call")->run
+                                  ? d->parts[insn->op[1]].first[0]
+                                  : p->first[p->ptx->labels[insn->imm].statement];
             insn->imm = (int64_t)(uintptr_t)&f->code[target];
         }
     }
 }
 
-int trcpu_function_decode(trcpu_function *function, const trcpu_variant *variant, char *log, size_t log_size) {
+int trcpu_function_decode(trcpu_function *function, const trcpu_variant *variant, char *log,
+                          size_t log_size) {
     decoder d = {.function = function, .variant = variant, .log = log, .log_size = log_size};
     d.parts = calloc(function->module->ptx->function_count + 1, sizeof *d.parts);
     if (!d.parts) return CUDA_OUT_OF_MEMORY;

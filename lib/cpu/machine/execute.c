@@ -114,17 +114,27 @@ static uint32_t special_value(const trcpu_warp *warp, uint32_t special, uint32_t
     }
 }
 
-static void set_specials(trcpu_warp *warp) {
+/* Do CTAs of a launch differ in it? The rest is set once, and stays. */
+static bool of_the_cta(uint32_t special) {
+    return (special >= TRCPU_CTAID_X && special <= TRCPU_CTAID_Z) ||
+           (special >= TRCPU_CLUSTERID_X && special <= TRCPU_CLUSTERID_Z) ||
+           (special >= TRCPU_CLUSTER_CTAID_X && special <= TRCPU_CLUSTER_CTAID_Z) ||
+           special == TRCPU_CLUSTER_CTARANK;
+}
+
+static void set_specials(trcpu_warp *warp, bool of_cta) {
     const trcpu_function *f = warp->launch->function;
     for (uint32_t i = 0; i < f->special_count; i++) {
-        uint32_t special = f->specials[i].special;
-        if (special >= TRCPU_CLOCK) continue;
-        if (special == TRCPU_GRIDID) {
-            fill64(warp->file, f->specials[i].row, warp->launch->serial);
-            continue;
+        uint32_t special = f->specials[i].special, row = f->specials[i].row;
+        if (special >= TRCPU_CLOCK || of_the_cta(special) != of_cta) continue;
+        if (of_cta) {
+            fill32(warp->file, row, special_value(warp, special, 0));
+        } else if (special == TRCPU_GRIDID) {
+            fill64(warp->file, row, warp->launch->serial);
+        } else {
+            uint32_t *lanes = (uint32_t *)(void *)(warp->file + row);
+            for (uint32_t l = 0; l < 32; l++) lanes[l] = special_value(warp, special, l);
         }
-        uint32_t *lanes = (uint32_t *)(void *)(warp->file + f->specials[i].row);
-        for (uint32_t l = 0; l < 32; l++) lanes[l] = special_value(warp, special, l);
     }
 }
 
@@ -155,6 +165,7 @@ static trcpu_cta *create_cta(trcpu_run *run) {
         warp->cta = cta;
         warp->launch = run;
         set_constants(warp->file, run->function);
+        set_specials(warp, false);
     }
     return cta;
 }
@@ -196,7 +207,7 @@ static void begin_cta(trcpu_cta *cta, uint64_t number, uint32_t rank) {
         warp->paths[0] = (trcpu_path){.pc = warp->pc, .active = warp->active};
         warp->copy_count = warp->copy_group = 0;
         warp->waits = warp->cluster_arrived = warp->cluster_phase = 0;
-        set_specials(warp);
+        set_specials(warp, true);
     }
 }
 

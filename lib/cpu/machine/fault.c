@@ -71,10 +71,11 @@ const trcpu_insn *trcpu_fault_report(trcpu_warp *warp, const trcpu_insn *insn, u
         va_end(arguments);
         inlined_at(from, sizeof from, run->function, insn);
         int n = snprintf(fault->message, sizeof fault->message,
-                 "%s: %s\n  in kernel %s at %s:%u%s\n  PTX line %u: %s\n  CTA (%u, %u, %u), thread (%u, %u, %u), warp %u, lane %u",
-                 kind, what, fault->kernel, fault->line ? fault->file : "?", fault->line, from, fault->ptx_line,
-                 fault->instruction, fault->cta[0], fault->cta[1], fault->cta[2], fault->thread[0], fault->thread[1],
-                 fault->thread[2], fault->warp, fault->lane);
+                         "%s: %s\n  in kernel %s at %s:%u%s\n  PTX line %u: %s\n  CTA (%u, %u, %u), thread "
+                         "(%u, %u, %u), warp %u, lane %u",
+                         kind, what, fault->kernel, fault->line ? fault->file : "?", fault->line, from,
+                         fault->ptx_line, fault->instruction, fault->cta[0], fault->cta[1], fault->cta[2],
+                         fault->thread[0], fault->thread[1], fault->thread[2], fault->warp, fault->lane);
         if (n < 0) fault->message[0] = 0;
         atomic_store(&run->stopped, true);
     }
@@ -89,8 +90,8 @@ static void set_address(trcpu_warp *warp, uint64_t address) {
     pthread_mutex_unlock(&run->lock);
 }
 
-static const trcpu_insn *fault_of_global(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint64_t address,
-                                         uint32_t bytes, const char *verb) {
+static const trcpu_insn *fault_of_global(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane,
+                                         uint64_t address, uint32_t bytes, const char *verb) {
     trcpu_memory *memory = warp->launch->memory;
     unsigned long long at = address;
     trcpu_block block;
@@ -101,16 +102,18 @@ static const trcpu_insn *fault_of_global(trcpu_warp *warp, const trcpu_insn *ins
         return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "out-of-bounds",
                                   "%s of %u bytes at 0x%llx: a null pointer", verb, bytes, at);
     if (inside && block.state == TRCPU_BLOCK_FREED)
-        return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "use-after-free",
-                                  "%s of %u bytes at 0x%llx, %llu bytes into the allocation 0x%llx of %llu bytes, which was freed",
-                                  verb, bytes, at, at - base, base, size);
+        return trcpu_fault_report(
+            warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "use-after-free",
+            "%s of %u bytes at 0x%llx, %llu bytes into the allocation 0x%llx of %llu bytes, which was freed",
+            verb, bytes, at, at - base, base, size);
     if (inside && block.read_only && address + bytes <= block.address + block.size)
         return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "read-only",
-                                  "%s of %u bytes at 0x%llx, %llu bytes into constant data of %llu bytes", verb, bytes, at,
-                                  at - base, size);
+                                  "%s of %u bytes at 0x%llx, %llu bytes into constant data of %llu bytes",
+                                  verb, bytes, at, at - base, size);
     if ((address & TRCPU_WINDOW_MASK) == 0 && !inside)
         return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "host-pointer",
-                                  "%s of %u bytes at 0x%llx, which is a host address: neither allocated on the device nor registered",
+                                  "%s of %u bytes at 0x%llx, which is a host address: neither allocated on "
+                                  "the device nor registered",
                                   verb, bytes, at);
     if (!any)
         return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "out-of-bounds",
@@ -118,16 +121,18 @@ static const trcpu_insn *fault_of_global(trcpu_warp *warp, const trcpu_insn *ins
     if (address >= block.address) {
         unsigned long long beyond = at + bytes - (base + size);
         return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "out-of-bounds",
-                                  "%s of %u bytes at 0x%llx reaches %llu bytes past the end of the allocation 0x%llx of %llu bytes (offset %llu)",
+                                  "%s of %u bytes at 0x%llx reaches %llu bytes past the end of the "
+                                  "allocation 0x%llx of %llu bytes (offset %llu)",
                                   verb, bytes, at, beyond, base, size, at - base);
     }
-    return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "out-of-bounds",
-                              "%s of %u bytes at 0x%llx, %llu bytes before the allocation 0x%llx of %llu bytes", verb,
-                              bytes, at, base - at, base, size);
+    return trcpu_fault_report(
+        warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "out-of-bounds",
+        "%s of %u bytes at 0x%llx, %llu bytes before the allocation 0x%llx of %llu bytes", verb, bytes, at,
+        base - at, base, size);
 }
 
-const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint64_t address,
-                                     uint32_t bytes, trcpu_space space, bool write) {
+const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane,
+                                     uint64_t address, uint32_t bytes, trcpu_space space, bool write) {
     static const char *const names[] = {"generic", "global", "constant", "shared", "local", "parameter", ""};
     const char *verb = write ? "write" : "read";
     set_address(warp, address);
@@ -142,19 +147,20 @@ const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, u
     uint32_t alignment = bytes ? bytes & -bytes : 1;
     if (address % alignment)
         return trcpu_fault_report(warp, insn, lane, CUDA_MISALIGNED_ADDRESS, "misaligned",
-                                  "%s %s of %u bytes at 0x%llx, which is not a multiple of %u", names[space], verb, bytes,
-                                  (unsigned long long)address, alignment);
+                                  "%s %s of %u bytes at 0x%llx, which is not a multiple of %u", names[space],
+                                  verb, bytes, (unsigned long long)address, alignment);
     if (space == TRCPU_SPACE_GLOBAL || space == TRCPU_SPACE_CONST) {
         if ((address & TRCPU_WINDOW_MASK) > TRCPU_DEVICE)
             return trcpu_fault_report(warp, insn, lane, CUDA_INVALID_ADDRESS_SPACE, "out-of-bounds",
-                                      "global %s of %u bytes at 0x%llx, which is no global address", verb, bytes,
-                                      (unsigned long long)address);
+                                      "global %s of %u bytes at 0x%llx, which is no global address", verb,
+                                      bytes, (unsigned long long)address);
         return fault_of_global(warp, insn, lane, address, bytes, verb);
     }
     uint32_t size = space == TRCPU_SPACE_SHARED  ? warp->shared_bytes
                     : space == TRCPU_SPACE_LOCAL ? warp->local_bytes
                                                  : warp->launch->function->info.parameter_bytes;
-    return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "out-of-bounds",
-                              "%s %s of %u bytes at offset %lld, of %u bytes there are", names[space], verb, bytes,
-                              (long long)(space == TRCPU_SPACE_GLOBAL ? (int64_t)address : (int64_t)(int32_t)address), size);
+    return trcpu_fault_report(
+        warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "out-of-bounds",
+        "%s %s of %u bytes at offset %lld, of %u bytes there are", names[space], verb, bytes,
+        (long long)(space == TRCPU_SPACE_GLOBAL ? (int64_t)address : (int64_t)(int32_t)address), size);
 }

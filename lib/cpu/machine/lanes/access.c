@@ -5,8 +5,12 @@
 TRCPU_INLINE uint64_t read_element(const char *from, uint32_t bytes, bool is_signed) {
     switch (bytes) {
     case 1: return is_signed ? (uint64_t)(int64_t) * (const int8_t *)from : *(const uint8_t *)from;
-    case 2: return is_signed ? (uint64_t)(int64_t) * (const int16_t *)(const void *)from : *(const uint16_t *)(const void *)from;
-    case 4: return is_signed ? (uint64_t)(int64_t) * (const int32_t *)(const void *)from : *(const uint32_t *)(const void *)from;
+    case 2:
+        return is_signed ? (uint64_t)(int64_t) * (const int16_t *)(const void *)from
+                         : *(const uint16_t *)(const void *)from;
+    case 4:
+        return is_signed ? (uint64_t)(int64_t) * (const int32_t *)(const void *)from
+                         : *(const uint32_t *)(const void *)from;
     default: return *(const uint64_t *)(const void *)from;
     }
 }
@@ -21,33 +25,39 @@ TRCPU_INLINE void write_element(char *to, uint64_t value, uint32_t bytes) {
 }
 
 /* Into registers as wide as `width` says: 8, 4, or 2 and 1 (zero-extended 16 bits). */
-TRCPU_INLINE void load_lane(trcpu_warp *warp, const uint32_t *rows, uint32_t lane, const char *from, uint32_t bytes,
-                            uint32_t count, bool is_signed, uint32_t width) {
+TRCPU_INLINE void load_lane(trcpu_warp *warp, const uint32_t *rows, uint32_t lane, const char *from,
+                            uint32_t bytes, uint32_t count, bool is_signed, uint32_t width) {
     for (uint32_t k = 0; k < count; k++) {
         uint64_t value = read_element(from + k * bytes, bytes, is_signed);
-        if (width == 8) ROW_AT(uint64_t, rows[k])[lane] = value;
-        else ROW_AT(uint32_t, rows[k])[lane] = width == 4 ? (uint32_t)value : (uint16_t)value;
+        if (width == 8)
+            ROW_AT(uint64_t, rows[k])[lane] = value;
+        else
+            ROW_AT(uint32_t, rows[k])[lane] = width == 4 ? (uint32_t)value : (uint16_t)value;
     }
 }
 
 TRCPU_INLINE void store_lane(trcpu_warp *warp, const uint32_t *rows, uint32_t lane, char *to, uint32_t bytes,
                              uint32_t count, uint32_t width) {
     for (uint32_t k = 0; k < count; k++)
-        write_element(to + k * bytes, width == 8 ? ROW_AT(uint64_t, rows[k])[lane] : ROW_AT(uint32_t, rows[k])[lane], bytes);
+        write_element(to + k * bytes,
+                      width == 8 ? ROW_AT(uint64_t, rows[k])[lane] : ROW_AT(uint32_t, rows[k])[lane], bytes);
 }
 
-TRCPU_INLINE void load_all(trcpu_warp *warp, const uint32_t *rows, const char *from, uint32_t bytes, uint32_t count) {
+TRCPU_INLINE void load_all(trcpu_warp *warp, const uint32_t *rows, const char *from, uint32_t bytes,
+                           uint32_t count) {
     if (count == 1) {
-        if (bytes == 8) memcpy(ROW_AT(uint64_t, rows[0]), from, 256);
-        else if (bytes == 4) memcpy(ROW_AT(uint32_t, rows[0]), from, 128);
+        if (bytes == 8)
+            memcpy(ROW_AT(uint64_t, rows[0]), from, 256);
+        else if (bytes == 4)
+            memcpy(ROW_AT(uint32_t, rows[0]), from, 128);
         else {
             uint32_t *d = ROW_AT(uint32_t, rows[0]);
             LANES d[l] = (uint32_t)read_element(from + l * bytes, bytes, false);
         }
     } else if (bytes == 4 && count == 4) {
         const uint32_t *p = (const uint32_t *)(const void *)from;
-        uint32_t *a = ROW_AT(uint32_t, rows[0]), *b = ROW_AT(uint32_t, rows[1]), *c = ROW_AT(uint32_t, rows[2]),
-                 *d = ROW_AT(uint32_t, rows[3]);
+        uint32_t *a = ROW_AT(uint32_t, rows[0]), *b = ROW_AT(uint32_t, rows[1]),
+                 *c = ROW_AT(uint32_t, rows[2]), *d = ROW_AT(uint32_t, rows[3]);
         LANES {
             a[l] = p[4 * l];
             b[l] = p[4 * l + 1];
@@ -74,18 +84,21 @@ TRCPU_INLINE void load_all(trcpu_warp *warp, const uint32_t *rows, const char *f
     }
 }
 
-TRCPU_INLINE void store_all(trcpu_warp *warp, const uint32_t *rows, char *to, uint32_t bytes, uint32_t count) {
+TRCPU_INLINE void store_all(trcpu_warp *warp, const uint32_t *rows, char *to, uint32_t bytes,
+                            uint32_t count) {
     if (count == 1) {
-        if (bytes == 8) memcpy(to, ROW_AT(uint64_t, rows[0]), 256);
-        else if (bytes == 4) memcpy(to, ROW_AT(uint32_t, rows[0]), 128);
+        if (bytes == 8)
+            memcpy(to, ROW_AT(uint64_t, rows[0]), 256);
+        else if (bytes == 4)
+            memcpy(to, ROW_AT(uint32_t, rows[0]), 128);
         else {
             const uint32_t *s = ROW_AT(uint32_t, rows[0]);
             LANES write_element(to + l * bytes, s[l], bytes);
         }
     } else if (bytes == 4 && count == 4) {
         uint32_t *p = (uint32_t *)(void *)to;
-        const uint32_t *a = ROW_AT(uint32_t, rows[0]), *b = ROW_AT(uint32_t, rows[1]), *c = ROW_AT(uint32_t, rows[2]),
-                       *d = ROW_AT(uint32_t, rows[3]);
+        const uint32_t *a = ROW_AT(uint32_t, rows[0]), *b = ROW_AT(uint32_t, rows[1]),
+                       *c = ROW_AT(uint32_t, rows[2]), *d = ROW_AT(uint32_t, rows[3]);
         LANES {
             p[4 * l] = a[l];
             p[4 * l + 1] = b[l];
@@ -100,13 +113,15 @@ TRCPU_INLINE void store_all(trcpu_warp *warp, const uint32_t *rows, char *to, ui
             p[2 * l + 1] = b[l];
         }
     } else {
-        for (uint32_t l = 0; l < 32; l++) store_lane(warp, rows, l, to + l * bytes * count, bytes, count, bytes);
+        for (uint32_t l = 0; l < 32; l++)
+            store_lane(warp, rows, l, to + l * bytes * count, bytes, count, bytes);
     }
 }
 
 /* ---- global ---- */
-TRCPU_INLINE const trcpu_insn *access_global(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, uint32_t bytes,
-                                             uint32_t count, bool is_signed, uint32_t width, bool write) {
+TRCPU_INLINE const trcpu_insn *access_global(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
+                                             uint32_t bytes, uint32_t count, bool is_signed, uint32_t width,
+                                             bool write) {
     const uint32_t *rows = count <= 4 ? insn->op : insn->rows, *values = rows + (write ? 1 : 0);
     const uint64_t *base = ROW_AT(uint64_t, rows[write ? 0 : count]);
     const uint64_t offset = (uint64_t)insn->imm;
@@ -117,23 +132,29 @@ TRCPU_INLINE const trcpu_insn *access_global(trcpu_warp *warp, const trcpu_insn 
     bool plain = width == bytes || (width == 2 && bytes == 1 && !is_signed);
     if (mask == ~0u && plain && side_by_side(address, whole) && !(address[0] & (whole - 1)) &&
         range_holds(warp, insn, address[0], 32 * whole)) {
-        if (write) store_all(warp, values, trcpu_host_of(address[0]), bytes, count);
-        else load_all(warp, values, trcpu_host_of(address[0]), bytes, count);
+        if (write)
+            store_all(warp, values, trcpu_host_of(address[0]), bytes, count);
+        else
+            load_all(warp, values, trcpu_host_of(address[0]), bytes, count);
         return insn + 1;
     }
     if (!all_in_range(warp, insn, mask, address, whole)) {
-        ACTIVE_LANES if (!place_lane(warp, insn, l, address[l], whole, TRCPU_SPACE_GLOBAL, write)) return TRCPU_LEAVE;
+        ACTIVE_LANES if (!place_lane(warp, insn, l, address[l], whole, TRCPU_SPACE_GLOBAL,
+                                     write)) return TRCPU_LEAVE;
     }
     ACTIVE_LANES {
-        if (write) store_lane(warp, values, l, trcpu_host_of(address[l]), bytes, count, width);
-        else load_lane(warp, values, l, trcpu_host_of(address[l]), bytes, count, is_signed, width);
+        if (write)
+            store_lane(warp, values, l, trcpu_host_of(address[l]), bytes, count, width);
+        else
+            load_lane(warp, values, l, trcpu_host_of(address[l]), bytes, count, is_signed, width);
     }
     return insn + 1;
 }
 
 /* ---- shared ---- */
-TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, uint32_t bytes,
-                                             uint32_t count, bool is_signed, uint32_t width, bool write) {
+TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
+                                             uint32_t bytes, uint32_t count, bool is_signed, uint32_t width,
+                                             bool write) {
     const uint32_t *rows = count <= 4 ? insn->op : insn->rows, *values = rows + (write ? 1 : 0);
     const uint32_t *base = ROW_AT(uint32_t, rows[write ? 0 : count]);
     const uint32_t offset = (uint32_t)insn->imm, whole = bytes * count;
@@ -144,21 +165,27 @@ TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn 
         ACTIVE_LANES {
             char *at = place_lane(warp, insn, l, address[l], whole, TRCPU_SPACE_SHARED, write);
             if (!at) return TRCPU_LEAVE;
-            if (write) store_lane(warp, values, l, at, bytes, count, width);
-            else load_lane(warp, values, l, at, bytes, count, is_signed, width);
+            if (write)
+                store_lane(warp, values, l, at, bytes, count, width);
+            else
+                load_lane(warp, values, l, at, bytes, count, is_signed, width);
         }
         return insn + 1;
     }
     char *shared = warp->shared;
     bool plain = width == bytes || (width == 2 && bytes == 1 && !is_signed);
     if (mask == ~0u && plain && shared_side_by_side(address, whole)) {
-        if (write) store_all(warp, values, shared + address[0], bytes, count);
-        else load_all(warp, values, shared + address[0], bytes, count);
+        if (write)
+            store_all(warp, values, shared + address[0], bytes, count);
+        else
+            load_all(warp, values, shared + address[0], bytes, count);
         return insn + 1;
     }
     ACTIVE_LANES {
-        if (write) store_lane(warp, values, l, shared + address[l], bytes, count, width);
-        else load_lane(warp, values, l, shared + address[l], bytes, count, is_signed, width);
+        if (write)
+            store_lane(warp, values, l, shared + address[l], bytes, count, width);
+        else
+            load_lane(warp, values, l, shared + address[l], bytes, count, is_signed, width);
     }
     return insn + 1;
 }
@@ -175,27 +202,30 @@ enum { SIGNED = 16 };
         return access_##space(warp, insn, mask, bytes, count, false, bytes, true);                           \
     }
 #define SIZES(space)                                                                                         \
-    SIZED(space, 2, 1) SIZED(space, 4, 1) SIZED(space, 4, 2) SIZED(space, 4, 4) SIZED(space, 8, 1) SIZED(space, 8, 2)
+    SIZED(space, 2, 1)                                                                                       \
+    SIZED(space, 4, 1) SIZED(space, 4, 2) SIZED(space, 4, 4) SIZED(space, 8, 1) SIZED(space, 8, 2)
 SIZES(global)
 SIZES(shared)
 
 /* The rest. */
 HANDLER(load_global) {
-    return access_global(warp, insn, mask, insn->mode & 15, insn->count, insn->mode & SIGNED, insn->width, false);
+    return access_global(warp, insn, mask, insn->mode & 15, insn->count, insn->mode & SIGNED, insn->width,
+                         false);
 }
 HANDLER(store_global) {
     return access_global(warp, insn, mask, insn->mode & 15, insn->count, false, insn->width, true);
 }
 HANDLER(load_shared) {
-    return access_shared(warp, insn, mask, insn->mode & 15, insn->count, insn->mode & SIGNED, insn->width, false);
+    return access_shared(warp, insn, mask, insn->mode & 15, insn->count, insn->mode & SIGNED, insn->width,
+                         false);
 }
 HANDLER(store_shared) {
     return access_shared(warp, insn, mask, insn->mode & 15, insn->count, false, insn->width, true);
 }
 
 /* ---- generic, local, parameters: lane by lane ---- */
-TRCPU_INLINE const trcpu_insn *access_lanes(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, trcpu_space space,
-                                            bool write) {
+TRCPU_INLINE const trcpu_insn *access_lanes(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
+                                            trcpu_space space, bool write) {
     uint32_t bytes = insn->mode & 15, count = insn->count, address_row = insn->rows[write ? 0 : count];
     const uint32_t *values = insn->rows + (write ? 1 : 0);
     bool narrow = space == TRCPU_SPACE_LOCAL;
@@ -205,8 +235,10 @@ TRCPU_INLINE const trcpu_insn *access_lanes(trcpu_warp *warp, const trcpu_insn *
                                   : ROW_AT(uint64_t, address_row)[l] + (uint64_t)insn->imm;
         char *at = place_lane(warp, insn, l, address, bytes * count, space, write);
         if (!at) return TRCPU_LEAVE;
-        if (write) store_lane(warp, values, l, at, bytes, count, insn->width);
-        else load_lane(warp, values, l, at, bytes, count, insn->mode & SIGNED, insn->width);
+        if (write)
+            store_lane(warp, values, l, at, bytes, count, insn->width);
+        else
+            load_lane(warp, values, l, at, bytes, count, insn->mode & SIGNED, insn->width);
     }
     return insn + 1;
 }
@@ -219,10 +251,36 @@ TRCPU_INLINE const trcpu_insn *access_lanes(trcpu_warp *warp, const trcpu_insn *
     }
 LANE_BY_LANE(generic, TRCPU_SPACE_GENERIC)
 LANE_BY_LANE(local, TRCPU_SPACE_LOCAL)
+/* A kernel's parameter at a fixed place, as nearly all are: one value for all lanes. */
 HANDLER(load_param) {
-    return access_lanes(warp, insn, mask, TRCPU_SPACE_PARAM, false);
+    const uint64_t *address = ROW_AT(uint64_t, insn->rows[insn->count]);
+    uint64_t first = address[0] + (uint64_t)insn->imm, differ = 0;
+    const uint32_t bytes = insn->mode & 15, size = warp->launch->function->info.parameter_bytes;
+    LANES differ |= address[l] ^ address[0];
+    if (mask != ~0u || differ || insn->count != 1 || first & (bytes - 1) || first >= size ||
+        bytes > size - first)
+        return access_lanes(warp, insn, mask, TRCPU_SPACE_PARAM, false);
+    uint64_t value =
+        read_element((const char *)warp->launch->launch->parameters + first, bytes, insn->mode & SIGNED);
+    if (insn->width == 8) {
+        uint64_t *d = ROW(uint64_t, 0);
+        LANES d[l] = value;
+    } else {
+        uint32_t *d = ROW(uint32_t, 0), narrow = insn->width == 4 ? (uint32_t)value : (uint16_t)value;
+        LANES d[l] = narrow;
+    }
+    return insn + 1;
 }
 
+/* A cache policy: there are no caches. */
+HANDLER(create_policy) {
+    (void)mask;
+    uint64_t *d = ROW(uint64_t, 0);
+    LANES d[l] = 0;
+    return insn + 1;
+}
+
+#define POLICY "L2::evict_last|L2::evict_normal|L2::evict_first|L2::evict_unchanged"
 #define MEMORY TRCPU_FORM_MEMORY
 #define EXACT(op, s, space, A)                                                                               \
     {"ld." s ".b16|u16|s16|f16|bf16", "h=" A "?_", load_##space##2x1, 0, MEMORY},                            \
@@ -235,23 +293,29 @@ HANDLER(load_param) {
         {"st." s ".b32|u32|s32|f32", "=" A "w?_", store_##space##4x1, 0, MEMORY},                            \
         {"st." s ".v2.b32|u32|s32|f32", "=" A "{ww}?_", store_##space##4x2, 0, MEMORY},                      \
         {"st." s ".v4.b32|u32|s32|f32", "=" A "{wwww}?_", store_##space##4x4, 0, MEMORY},                    \
-        {"st." s ".b64|u64|s64|f64", "=" A "d?_", store_##space##8x1, 0, MEMORY},                            \
-        {"st." s ".v2.b64|u64|s64|f64", "=" A "{dd}?_", store_##space##8x2, 0, MEMORY}
+        {"st." s ".b64|u64|s64|f64", "=" A "d?_", store_##space##8x1, 0, MEMORY}, {                          \
+        "st." s ".v2.b64|u64|s64|f64", "=" A "{dd}?_", store_##space##8x2, 0, MEMORY                         \
+    }
 #define LOADS(s, A, handler)                                                                                 \
     {"ld" s ".?v2|v4|v8.b8|u8", "V=" A "?_", handler, 1, MEMORY},                                            \
         {"ld" s ".?v2|v4|v8.s8", "V=" A "?_", handler, 1 + SIGNED, MEMORY},                                  \
         {"ld" s ".?v2|v4|v8.b16|u16|f16|bf16", "V=" A "?_", handler, 2, MEMORY},                             \
         {"ld" s ".?v2|v4|v8.s16", "V=" A "?_", handler, 2 + SIGNED, MEMORY},                                 \
         {"ld" s ".?v2|v4|v8.b32|u32|f32|f16x2|bf16x2", "V=" A "?_", handler, 4, MEMORY},                     \
-        {"ld" s ".?v2|v4|v8.s32", "V=" A "?_", handler, 4 + SIGNED, MEMORY},                                 \
-        {"ld" s ".?v2|v4.b64|u64|s64|f64", "V=" A "?_", handler, 8, MEMORY}
+        {"ld" s ".?v2|v4|v8.s32", "V=" A "?_", handler, 4 + SIGNED, MEMORY}, {                               \
+        "ld" s ".?v2|v4.b64|u64|s64|f64", "V=" A "?_", handler, 8, MEMORY                                    \
+    }
 #define STORES(s, A, handler)                                                                                \
     {"st" s ".?v2|v4|v8.b8|u8|s8", "=" A "V?_", handler, 1, MEMORY},                                         \
         {"st" s ".?v2|v4|v8.b16|u16|s16|f16|bf16", "=" A "V?_", handler, 2, MEMORY},                         \
-        {"st" s ".?v2|v4|v8.b32|u32|s32|f32|f16x2|bf16x2", "=" A "V?_", handler, 4, MEMORY},                 \
-        {"st" s ".?v2|v4.b64|u64|s64|f64", "=" A "V?_", handler, 8, MEMORY}
+        {"st" s ".?v2|v4|v8.b32|u32|s32|f32|f16x2|bf16x2", "=" A "V?_", handler, 4, MEMORY}, {               \
+        "st" s ".?v2|v4.b64|u64|s64|f64", "=" A "V?_", handler, 8, MEMORY                                    \
+    }
 
 FORMS(access){
+    {"createpolicy.fractional." POLICY ".?" POLICY ".b64", "d=?_", create_policy, 0, TRCPU_FORM_PURE},
+    {"createpolicy.range.?global." POLICY ".?" POLICY ".b64", "d=___", create_policy, 0, TRCPU_FORM_PURE},
+    {"createpolicy.cvt.L2.b64", "d=_", create_policy, 0, TRCPU_FORM_PURE},
     EXACT(ld, "global", global, "A"),
     EXACT(ld, "shared", shared, "S"),
     LOADS(".global|const", "A", load_global),

@@ -16,13 +16,16 @@ static trcpu_copy *new_copy(trcpu_warp *warp) {
 }
 
 /* rows: to, from, bytes of a lane, optionally how many of them to read (the rest is zeros). */
-TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, bool with_size, bool ignores) {
+TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, bool with_size,
+                                     bool ignores) {
     const uint32_t bytes = ROW(uint32_t, 2)[__builtin_ctz(mask)];
     if (bytes != 4 && bytes != 8 && bytes != 16)
-        return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 715, "misaligned", "cp.async copies 4, 8 or 16 bytes, not %u", bytes);
+        return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 715, "misaligned",
+                                  "cp.async copies 4, 8 or 16 bytes, not %u", bytes);
     trcpu_copy *copy = new_copy(warp);
     if (!copy)
-        return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 2, "out-of-memory", "no memory for a cp.async");
+        return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 2, "out-of-memory",
+                                  "no memory for a cp.async");
     copy->insn = insn;
     copy->mask = mask;
     copy->bytes = bytes;
@@ -43,7 +46,8 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     }
     for (uint32_t l = 0; l < 32; l++) none |= (uint32_t)(copy->size[l] == 0) << l;
     if (!all_in_shared(warp, mask, copy->to, bytes))
-        ACTIVE_LANES if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED, true)) return TRCPU_LEAVE;
+        ACTIVE_LANES if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED,
+                                     true)) return TRCPU_LEAVE;
     uint32_t reading = mask & ~none;
     bool whole = true;
     if (with_size)
@@ -56,9 +60,13 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
                 return TRCPU_LEAVE;
             }
             trcpu_range *range = &warp->ranges[insn->slot];
-            if (source[l] >= range->low && source[l] < range->high && copy->size[l] <= range->high - source[l]) continue;
-            if (!trcpu_memory_range(warp->launch->memory, source[l], copy->size[l], false, &range->low, &range->high)) {
-                trcpu_fault_access(warp, insn, l, source[l], copy->size[l] & -copy->size[l], TRCPU_SPACE_GLOBAL, false);
+            if (source[l] >= range->low && source[l] < range->high &&
+                copy->size[l] <= range->high - source[l])
+                continue;
+            if (!trcpu_memory_range(warp->launch->memory, source[l], copy->size[l], false, &range->low,
+                                    &range->high)) {
+                trcpu_fault_access(warp, insn, l, source[l], copy->size[l] & -copy->size[l],
+                                   TRCPU_SPACE_GLOBAL, false);
                 return TRCPU_LEAVE;
             }
         }
@@ -95,7 +103,8 @@ static void land(trcpu_warp *warp, const trcpu_copy *copy) {
 static void wait_for(trcpu_warp *warp, uint64_t pending) {
     uint32_t kept = 0;
     for (uint32_t k = 0; k < warp->copy_count; k++) {
-        if ((uint64_t)warp->copies[k].group + pending < warp->copy_group) land(warp, &warp->copies[k]);
+        if ((uint64_t)warp->copies[k].group + pending < warp->copy_group)
+            land(warp, &warp->copies[k]);
         else {
             if (kept != k) warp->copies[kept] = warp->copies[k];
             kept++;

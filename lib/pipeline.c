@@ -143,14 +143,34 @@ static tr_status check_call(const tr__job *job, tr_error **error) {
     return TR_OK;
 }
 
+/* The same stage with other launch options: only the record changes. */
+static tr_status amend(tr__job *job, tr_program **out, tr_error **error) {
+    const tr_program *program = job->program;
+    if (!json_object_size(job->asked)) {
+        *out = tr__program_retain(program);
+        return TR_OK;
+    }
+    tr__record *record = tr__record_copy(program->record);
+    if (!record) return tr__fail_out_of_memory(error);
+    tr__program_parts parts = {.stage = program->stage,
+                               .bytes = program->bytes,
+                               .record = record,
+                               .path = program->path,
+                               .signature = program->signature,
+                               .log = program->log,
+                               .before = program->before};
+    tr_status status = tr__record_read_object(record, job->asked, "tr_compile_options.options", error);
+    if (!status && json_object_update(record->options, job->asked)) status = tr__fail_out_of_memory(error);
+    if (!status) status = tr__program_create(job->runner, &parts, out, error);
+    tr__record_release(record);
+    return status;
+}
+
 static tr_status run(tr__job *job, tr_program **out, tr_error **error) {
     tr__artifact *artifact = NULL;
     tr_status status = check_call(job, error);
     if (!status) status = tr__job_read_options(job, error);
-    if (!status && job->to == job->program->stage) {
-        *out = tr__program_retain(job->program);
-        return TR_OK;
-    }
+    if (!status && job->to == job->program->stage) return amend(job, out, error);
     if (!status) status = tr__job_choose_arch(job, error);
     if (!status) status = tr__job_choose_tools(job, error);
     if (!status) status = find_or_compile(job, &artifact, error);

@@ -264,6 +264,12 @@ static void refuses_bad_compiles(void **state) {
     assert_int_equal(tr_compile_to(program, TR_STAGE_PTX, NULL, &out, NULL), TR_OK);
     assert_ptr_equal(out, program); /* already there */
     tr_program_destroy(out);
+    tr_compile_options launch = TR_COMPILE_OPTIONS_INIT; /* what only a launch reads is never too late */
+    launch.options = "{\"launch_pdl\": true}";
+    assert_int_equal(tr_compile_to(program, TR_STAGE_PTX, &launch, &out, NULL), TR_OK);
+    assert_non_null(strstr(tr_program_metadata(out), "\"launch_pdl\":true"));
+    assert_non_null(strstr(tr_program_metadata(program), "\"launch_pdl\":false"));
+    tr_program_destroy(out);
     tr_program_destroy(program);
 }
 

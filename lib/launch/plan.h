@@ -11,7 +11,7 @@
 
 typedef enum tr__entry_kind { TR__ENTRY_KERNEL, TR__ENTRY_COPY, TR__ENTRY_FILL } tr__entry_kind;
 
-enum { TR__NO_LANE = UINT32_MAX };
+#define TR__NO_LANE UINT32_MAX
 
 typedef struct tr__entry {
     tr__entry_kind kind;

@@ -67,7 +67,6 @@ static tr_status compile_here(tr__native *native, const tr__compile_request *req
     bool llvm = request->from == TR_STAGE_LLIR;
     tr_status status = llvm ? tr__llvm_compile(native->plugin, request, result, error)
                             : tr__nvjitlink_compile(request, result, error);
-    if (status && status != TR_E_OUT_OF_MEMORY) tr__error_prefix(error, llvm ? "LLVM" : "nvJitLink");
     if (status && result->log) tr__error_set_log(error, result->log, strlen(result->log));
     return status;
 }

@@ -92,7 +92,8 @@ tr_status tr__llvm_compile(const char *path, const tr__compile_request *request,
     else if (outcome == TR__LLVM_OUT_OF_MEMORY)
         status = tr__fail_out_of_memory(error);
     else
-        status = tr__fail(error, statuses[outcome], "%s", made.message ? made.message : "LLVM failed");
+        status = tr__fail(error, statuses[outcome], "%s%s", outcome == TR__LLVM_REFUSED ? "LLVM: " : "",
+                          made.message ? made.message : "LLVM failed");
     tr__error_set_stage(error, outcome == TR__LLVM_MALFORMED ? TR_STAGE_LLIR : TR_STAGE_PTX);
     free(made.ptx);
     free(made.message);

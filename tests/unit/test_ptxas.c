@@ -133,7 +133,7 @@ static void expect_failure(outcome made, tr_status status, const char *part) {
     tr_error_destroy(made.error);
 }
 
-#define TAIL " /proc/self/fd/0 -o /proc/self/fd/3\n"
+#define TAIL " /proc/self/fd//////0 -o /proc/self/fd////////3\n"
 
 static void calls_as_each_triton(void **state) {
     stand_in("triton/backends/nvidia/bin/ptxas", "12.8.93", write_arguments);
@@ -231,7 +231,7 @@ static int32_t cancel(void *user, tr_stage reached, double seconds) {
 static void fails_in_every_way(void **state) {
     tr__compile_request request = {.path = "my.ptx"};
     stand_in("triton/backends/nvidia/bin/ptxas", "12.8.2",
-             "echo 'ptxas /proc/self/fd/0, line 3; error   : Bad' >&2; echo part >&3; exit 255");
+             "echo 'ptxas /proc/self/fd//////0, line 3; error   : Bad' >&2; echo part >&3; exit 255");
     outcome made = compile(request, "", "3.4.0");
     assert_string_equal(tr_error_log(made.error), "ptxas my.ptx, line 3; error   : Bad\n");
     expect_failure(made, TR_E_COMPILE, "my.ptx:3: Bad");

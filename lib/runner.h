@@ -29,7 +29,7 @@ enum {
 
 struct tr_runner {
     uint32_t references;
-    uint32_t sealed; /* read with __atomic loads */
+    uint32_t sealed;      /* read with __atomic loads */
     uint64_t plan_builds; /* graphs made from plans, counted with __atomic adds */
     char *device, *triton, *cache_dir, *library_dir;
     void (*log)(void *user, int32_t level, const char *message);

@@ -15,7 +15,15 @@ enum {
     MOST_RESIDENT = 4096 /* CTAs a thread holds */
 };
 
-static const uint64_t loop_limit = 1ull << 31;
+/* Backward branches of a warp before its loop counts as endless; TRITON_RUNNER_CPU_LOOP_LIMIT sets another. */
+static uint64_t loop_limit = 1ull << 31;
+static pthread_once_t loop_limit_once = PTHREAD_ONCE_INIT;
+
+static void read_loop_limit(void) {
+    const char *text = getenv("TRITON_RUNNER_CPU_LOOP_LIMIT");
+    uint64_t limit = text ? strtoull(text, NULL, 10) : 0;
+    if (limit) loop_limit = limit;
+}
 
 /* ---- a CTA's memory: warps, register files, shared and local memory ---- */
 typedef struct layout {
@@ -373,6 +381,7 @@ static bool set_cluster(trcpu_run *run) {
 int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks, trcpu_counters *counters,
                   trcpu_fault *fault) {
     static atomic_ullong serial;
+    pthread_once(&loop_limit_once, read_loop_limit);
     (void)counters;
     if (!fits(launch)) return CUDA_INVALID_VALUE;
     const trcpu_function *f = launch->function;

@@ -203,8 +203,8 @@ def wait_for_more(arrived_ptr, x_ptr):
 def step_of_zero(x_ptr, step):
     total = 0
     at = 0
-    while at < 10:  # wrong
-        total += tl.load(x_ptr + at)
+    while at < 10:
+        total += tl.load(x_ptr + at)  # wrong
         at += step
     tl.store(x_ptr, total)
 

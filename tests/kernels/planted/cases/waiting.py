@@ -53,7 +53,7 @@ plant("constant_counted", *SUM, "read-only", line=False, change=lambda ptx: repl
 
 # ---- refused before anything runs ----
 plant("block_of_wrong_size", *SUM, None, "CUDA_ERROR_INVALID_VALUE", block=64, says="")
-plant("unknown_instruction", *SUM, None, "CUDA_ERROR_UNSUPPORTED_LIMIT",
+plant("unknown_instruction", *SUM, None, "CUDA_ERROR_INVALID_PTX",
       change=replaced(r"\tret;", "\tfrobnicate.b32 %r1, %r1;\n\tret;"), says=r"line \d+.*frobnicate")
 plant("syntax_error", *SUM, None, "CUDA_ERROR_INVALID_PTX", change=replaced(r"\tret;", "\tadd.s32 %r1 %r1, ];\n\tret;"),
       says=r"line \d+")
@@ -61,7 +61,7 @@ plant("register_not_declared", *SUM, None, "CUDA_ERROR_INVALID_PTX",
       change=replaced(r"\tret;", "\tadd.s32 %nowhere, 1, 2;\n\tret;"), says=r"line \d+.*nowhere")
 plant("label_not_there", *SUM, None, "CUDA_ERROR_INVALID_PTX", change=replaced(r"\tret;", "\tbra $nowhere;\n\tret;"),
       says=r"line \d+.*nowhere")
-plant("tensor_memory", *SUM, None, "CUDA_ERROR_UNSUPPORTED_LIMIT",
+plant("tensor_memory", *SUM, None, "CUDA_ERROR_INVALID_PTX",
       change=replaced(r"\tret;", "\ttcgen05.wait::ld.sync.aligned;\n\tret;"), says="tcgen05")
 plant("later_arch", *SUM, None, "CUDA_ERROR_NO_BINARY_FOR_GPU", change=replaced(r"\.target sm_\d+a?", ".target sm_100a"),
       says="sm_100")

@@ -101,6 +101,9 @@ static tr_status choose_triton(tr__job *job, bool needed, tr_error **error) {
     if (!which) which = record->triton_version;
     if (!which) which = job->runner->triton;
     needed = needed || job->given.triton;
+    if (tr__runner_sealed(job->runner) &&
+        !__atomic_load_n(&job->runner->parts[TR__PART_TRITONS], __ATOMIC_ACQUIRE))
+        return TR_OK; /* nobody looks for one any more, and what it would make was not made before */
     tr_error *ours = NULL;
     tr_status status = tr__runner_tritons(job->runner, &tritons, needed ? error : NULL);
     if (!status) status = tr__tritons_select(tritons, which, &job->triton, needed ? error : &ours);
@@ -181,27 +184,38 @@ static void describe_assembler(tr__job *job, tr__buffer *out) {
     free(version);
 }
 
-/* "name\0description" pairs; an engine compiles for one or two architectures with one or two Tritons. */
-static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*find)(tr__job *, tr__buffer *)) {
+/* runner->tools has "name\0description\0" pairs; an engine compiles for one or two architectures with one or two
+   Tritons. What is asked for with an environment of its own is looked for anew. */
+static void recall(tr__job *job, const char *name, tr__buffer *out) {
     tr_runner *runner = job->runner;
-    tr__buffer found = {0};
     pthread_mutex_lock(&runner->tools_lock);
-    for (const char *at = runner->tools.data;
-         at && at < runner->tools.data + runner->tools.size && !found.size;) {
+    const char *at = job->given.environment ? NULL : runner->tools.data;
+    while (at && at < runner->tools.data + runner->tools.size && !out->size) {
         const char *description = at + strlen(at) + 1;
-        if (!strcmp(at, name)) tr__buffer_puts(&found, description);
+        if (!strcmp(at, name)) tr__buffer_puts(out, description);
         at = description + strlen(description) + 1;
     }
     pthread_mutex_unlock(&runner->tools_lock);
-    if (!found.size) {
+}
+
+static void remember(tr__job *job, const char *name, const tr__buffer *found) {
+    tr_runner *runner = job->runner;
+    if (found->failed || job->given.environment) return;
+    pthread_mutex_lock(&runner->tools_lock);
+    tr__buffer_append(&runner->tools, name, strlen(name) + 1);
+    tr__buffer_append(&runner->tools, found->data, found->size + 1);
+    pthread_mutex_unlock(&runner->tools_lock);
+}
+
+static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*find)(tr__job *, tr__buffer *)) {
+    tr__buffer found = {0};
+    recall(job, name, &found);
+    if (!found.size && tr__runner_sealed(job->runner)) {
+        tr__buffer_puts(&found, "not looked for"); /* nothing that was made before matches this */
+    } else if (!found.size) {
         find(job, &found);
         if (!found.size) tr__buffer_puts(&found, "none");
-        pthread_mutex_lock(&runner->tools_lock);
-        if (!found.failed && !job->given.environment) {
-            tr__buffer_append(&runner->tools, name, strlen(name) + 1);
-            tr__buffer_append(&runner->tools, found.data, found.size + 1);
-        }
-        pthread_mutex_unlock(&runner->tools_lock);
+        remember(job, name, &found);
     }
     tr__buffer_printf(key, "%s=%s\n", name, found.data ? found.data : "");
     bool ok = !found.failed;

@@ -2,8 +2,9 @@
 
 usage: worker.py SITE_FOLDER, with the control socket as file 3; SITE_FOLDER "" is the interpreter's own.
 
-The protocol is described in peer.h. Children are forked ahead, so that a request waits for no fork. MLIR and LLVM
-abort on much bad input: a child's death is told to the host, in the words of the child's log where they explain it.
+The protocol is described in peer.h. Children are forked ahead, so that a request waits for no fork. One that has
+compiled IR, where no code of the user's ran, takes further requests: its memory is its own by then, and warm. MLIR and
+LLVM abort on much bad input: a child's death is told to the host, in the words of the child's log where they explain it.
 """
 import gc
 import json
@@ -17,7 +18,8 @@ import struct
 import sys
 import tempfile
 
-CONTROL, IDLE_CHILDREN = 3, 2
+CONTROL, CHILDREN_AT_START, IDLE_MAX, USES_MAX = 3, 2, 8, 64
+PYTHON = 1  # tr_stage
 FOLDERS = "triton-runner-"  # what a server's temporary folder is called, with its process id behind
 HEADER_LIMIT, BLOB_LIMIT = 1 << 26, 1 << 31
 POLLRDHUP, PR_SET_PDEATHSIG = 0x2000, 1
@@ -61,7 +63,7 @@ def send_files(channel, files):
 
 
 class Child:
-    """A forked process: idle until its channel brings a request, then busy with that one to its end."""
+    """A forked process: idle until its channel brings a request, then busy until it is ready or dead."""
 
     def __init__(self, pid, channel, folder):
         self.pid, self.channel, self.folder = pid, channel, folder
@@ -82,7 +84,7 @@ class Server:
         self.pid = os.getpid()
         remove_left_folders()
         self.folder = tempfile.mkdtemp(prefix=f"{FOLDERS}{self.pid}-")
-        self.idle, self.busy, self.made = [], {}, 0
+        self.idle, self.busy, self.channels, self.made = [], {}, {}, 0
         self.wakeup, wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
@@ -113,7 +115,10 @@ class Server:
             finally:
                 os._exit(1)
         theirs.close()
-        return Child(pid, ours, folder)
+        child = Child(pid, ours, folder)
+        self.channels[ours.fileno()] = child
+        self.poller.register(ours, select.POLLIN)
+        return child
 
     def leave_server_behind(self, ours):
         os.setpgid(0, 0)
@@ -122,7 +127,7 @@ class Server:
             os._exit(0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for child in self.idle + list(self.busy.values()):
+        for child in self.channels.values():
             child.channel.close()
             if child.connection:
                 child.connection.close()
@@ -150,19 +155,46 @@ class Server:
             os.waitpid(child.pid, 0)
         except ChildProcessError:
             pass
+        self.forget(child)
+
+    def forget(self, child):
+        self.poller.unregister(child.channel)
+        del self.channels[child.channel.fileno()]
         child.channel.close()
+        shutil.rmtree(child.folder, ignore_errors=True)
+
+    def let_go(self, child):
+        """Of the request's files."""
+        self.poller.unregister(child.connection)
+        del self.busy[child.connection.fileno()]
+        child.connection.close()
+        os.close(child.log)
+        child.connection = child.log = None
+
+    def hear(self, child):
+        """A child says that it is ready for another request; the end of its channel is reap's matter."""
+        try:
+            ready = child.channel.recv(1, socket.MSG_DONTWAIT)
+        except OSError:
+            ready = b""
+        if not ready:
+            self.poller.modify(child.channel, 0)
+        elif child.connection:
+            self.let_go(child)
+            self.idle.append(child)
+        if len(self.idle) > IDLE_MAX:
+            self.bury(self.idle.pop(0))
 
     def reap(self):
-        for child in list(self.busy.values()):
+        for child in list(self.channels.values()):
             pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
             if pid and os.WIFSTOPPED(status):
                 child.kill()
-            elif pid:
+            elif pid and child.connection:
                 self.finish(child, status)
-        for child in list(self.idle):
-            if os.waitpid(child.pid, os.WNOHANG)[0]:
-                child.channel.close()
+            elif pid:
                 self.idle.remove(child)
+                self.forget(child)
 
     def finish(self, child, status):
         if status:
@@ -171,24 +203,27 @@ class Server:
                 send_frame(child.connection, self.compiler.explain_death(status, read_log(child.log)))
             except OSError:  # the host is not interested any more
                 pass
-        self.poller.unregister(child.connection)
-        del self.busy[child.connection.fileno()]
-        child.connection.close()
-        child.channel.close()
-        os.close(child.log)
-        shutil.rmtree(child.folder, ignore_errors=True)
+        self.let_go(child)
+        self.forget(child)
 
     def leave(self):
-        for child in self.idle + list(self.busy.values()):
+        for child in self.channels.values():
             child.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
         os._exit(0)
 
     def serve(self):
+        self.idle += [self.fork() for _ in range(CHILDREN_AT_START)]
         while True:
-            while len(self.idle) < IDLE_CHILDREN:
-                self.idle.append(self.fork())
-            for file, _ in self.poller.poll():
+            events = [file for file, _ in self.poller.poll()]
+            for file in events:  # first: a child says so before the host can hang up
+                if file in self.channels:
+                    self.hear(self.channels[file])
+            for file in events:  # then who has hung up, while no other connection can have its number
+                if file in self.busy:
+                    self.busy[file].kill()
+                    self.poller.modify(file, 0)
+            for file in events:
                 if file == self.wakeup:
                     os.read(self.wakeup, 4096)
                     self.reap()
@@ -199,9 +234,8 @@ class Server:
                     if not files:
                         self.leave()
                     self.start(*files)
-                elif file in self.busy:  # the host gave the request up
-                    self.busy[file].kill()
-                    self.poller.modify(file, 0)
+            if not self.idle:
+                self.idle.append(self.fork())
 
 
 def remove_left_folders():
@@ -219,25 +253,33 @@ def read_log(log, limit=1 << 20):
 
 def limit_resources(seconds):
     """Should nobody be left to stop a child: its time, and memory before the machine has none."""
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 5, int(seconds) + 6))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    time = int(used.ru_utime + used.ru_stime + seconds) + 5
+    resource.setrlimit(resource.RLIMIT_CPU, (time, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     resource.setrlimit(resource.RLIMIT_AS, (int(memory * MEMORY_SHARE),) * 2)
 
 
 def run_child(channel, folder, server):
-    files = receive_files(channel)
-    if not files:
-        os._exit(0)
-    connection, log = socket.socket(fileno=files[0]), files[1]
+    os.mkdir(folder)
+    tempfile.tempdir = folder
+    os.chdir(folder)
+    for _ in range(USES_MAX):
+        files = receive_files(channel)
+        if not files or not run_request(channel, *files, server):
+            break
+    os._exit(0)
+
+
+def run_request(channel, connection, log, server):
+    """Whether this process can take another."""
+    connection = socket.socket(fileno=connection)
     os.dup2(log, 1)
     os.dup2(log, 2)
     send_frame(connection, {"accepted": os.getpid()})
     request, source = read_frame(connection)
     limit_resources(request["seconds"])
     os.environ.update(setting.split("=", 1) for setting in request["environment"])
-    os.mkdir(folder)
-    tempfile.tempdir = folder
-    os.chdir(folder)
 
     def send_stage(stage, seconds, data):
         send_frame(connection, {"stage": stage, "seconds": seconds}, data)
@@ -246,8 +288,15 @@ def run_child(channel, folder, server):
     sys.stdout.flush()
     sys.stderr.flush()
     server.libc.fflush(None)
+    again = "done" in header and request["from"] != PYTHON and not request["environment"]
+    if again:
+        for name in os.listdir("."):
+            os.remove(name)
+        channel.send(b"\0")
     send_frame(connection, header)
-    os._exit(0)
+    connection.close()
+    os.close(log)
+    return again
 
 
 def main():

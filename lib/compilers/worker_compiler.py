@@ -233,15 +233,15 @@ class Compiler:
         return source.make_ir(*(given[name] for name in FEATURES["make_ir"]))
 
     def parse(self, text, suffix, backend):
-        """The text as it is, for what is wrong with it; then with the locations that it leaves out."""
+        """With the locations that the text leaves out; what is wrong with it is said of the text as it is."""
         context = self.context(backend)
-        module = self.parse_named(text, suffix, context)
-        restored = worker_locations.restore(text, FEATURES["names_values"])
-        if restored != text:
-            try:
-                module = self.parse_named(restored, suffix, context)
-            except ParseError:
-                pass
+        restored, said = worker_locations.restore(text, FEATURES["names_values"]), os.lseek(2, 0, os.SEEK_CUR)
+        try:
+            module = self.parse_named(restored, suffix, context)
+        except ParseError:
+            os.ftruncate(2, said)
+            os.lseek(2, said, os.SEEK_SET)
+            module = self.parse_named(text, suffix, context)
         module.context = context
         return module
 

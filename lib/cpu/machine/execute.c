@@ -198,6 +198,7 @@ static void begin_cta(trcpu_cta *cta, uint64_t number, uint32_t rank) {
     cta->rank = rank;
     cta->in_use = true;
     cta->finished = false;
+    cta->inflight.readers = cta->inflight.writers = 0;
     memset(cta->barriers, 0, sizeof cta->barriers);
     for (uint32_t w = 0; w < cta->warp_count; w++) {
         trcpu_warp *warp = &cta->warps[w];
@@ -214,6 +215,7 @@ static void begin_cta(trcpu_cta *cta, uint64_t number, uint32_t rank) {
         warp->current = 0;
         warp->paths[0] = (trcpu_path){.pc = warp->pc, .active = warp->active};
         warp->copy_count = warp->copy_group = 0;
+        warp->wgmma_group = warp->bulk_group = 0;
         warp->waits = warp->cluster_arrived = warp->cluster_phase = 0;
         set_specials(warp, true);
     }

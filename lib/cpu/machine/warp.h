@@ -2,6 +2,7 @@
 #ifndef TRCPU_WARP_H
 #define TRCPU_WARP_H
 
+#include "machine/inflight.h"
 #include "machine/memory.h"
 #include "machine/program.h"
 
@@ -68,6 +69,7 @@ struct trcpu_warp {
     trcpu_path paths[32];
     trcpu_copy *copies; /* cp.async under way, oldest first */
     uint32_t copy_count, copy_room, copy_group;
+    uint32_t wgmma_group, bulk_group; /* the ones being filled */
     uint32_t waits;           /* in vain, one after the other */
     uint32_t cluster_arrived; /* lanes that have arrived at the cluster's barrier and not waited */
     uint32_t cluster_phase;   /* in which they arrived */
@@ -97,6 +99,7 @@ struct trcpu_cta {
     bool in_use, finished; /* a finished one is in use until its cluster has finished */
     trcpu_cluster *cluster, own;
     uint32_t rank; /* in the cluster */
+    trcpu_inflight inflight;
     char *memory; /* everything above lies in it */
 };
 
@@ -141,5 +144,9 @@ const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, u
 const trcpu_insn *trcpu_fault_report(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, int result,
                                      const char *kind, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
+
+/* inflight.c: an access to shared memory that should have waited */
+const trcpu_insn *trcpu_inflight_report(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane,
+                                        const trcpu_flight *flight, uint32_t address, bool write);
 
 #endif

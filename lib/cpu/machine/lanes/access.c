@@ -172,6 +172,9 @@ TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn 
         }
         return insn + 1;
     }
+    uint32_t lane;
+    const trcpu_flight *flight = in_flight(warp, mask, address, whole, write, &lane);
+    if (flight) return trcpu_inflight_report(warp, insn, lane, flight, address[lane], write);
     char *shared = warp->shared;
     bool plain = width == bytes || (width == 2 && bytes == 1 && !is_signed);
     if (mask == ~0u && plain && shared_side_by_side(address, whole)) {

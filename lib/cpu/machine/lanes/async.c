@@ -48,6 +48,9 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     if (!all_in_shared(warp, mask, copy->to, bytes))
         ACTIVE_LANES if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED,
                                      true)) return TRCPU_LEAVE;
+    uint32_t lane;
+    const trcpu_flight *flight = in_flight(warp, mask, copy->to, bytes, true, &lane);
+    if (flight) return trcpu_inflight_report(warp, insn, lane, flight, copy->to[lane], true);
     uint32_t reading = mask & ~none;
     bool whole = true;
     if (with_size)

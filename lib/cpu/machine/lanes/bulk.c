@@ -32,11 +32,37 @@ static const trcpu_insn *misuse(trcpu_warp *warp, const trcpu_insn *insn, uint32
     return trcpu_fault_report(warp, insn, lane, INVALID_MAP, "bulk-copy", "%s", problem);
 }
 
-/* Bytes have come: the mbarrier at `address` counts them. */
-static bool signal(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint32_t address,
+/* ---- what is in flight in the CTA of a shared address ---- */
+static bool is_free(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint32_t address, uint32_t bytes,
+                    bool write) {
+    uint32_t at = address & TRCPU_CLUSTER_OFFSET_MASK;
+    const trcpu_flight *flight = trcpu_inflight_find(&cta_of(warp, address)->inflight, at, at + bytes, write);
+    if (flight) trcpu_inflight_report(warp, insn, lane, flight, at, write);
+    return !flight;
+}
+
+static void note_store(trcpu_warp *warp, const trcpu_insn *insn, uint32_t address, uint32_t bytes) {
+    trcpu_inflight_add(&warp->cta->inflight, (trcpu_flight){.low = address,
+                                                            .high = address + bytes,
+                                                            .kind = TRCPU_FLIGHT_STORE,
+                                                            .owner = (uint8_t)warp->index,
+                                                            .group = warp->bulk_group,
+                                                            .insn = insn});
+}
+
+/* `bytes` have come to `to`: the mbarrier at `address` counts them. */
+static bool signal(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint32_t address, uint32_t to,
                    uint32_t bytes) {
     uint64_t *barrier = (uint64_t *)(void *)shared_place(warp, insn, lane, address, 8, 8, true);
     if (!barrier) return false;
+    uint32_t at = to & TRCPU_CLUSTER_OFFSET_MASK;
+    trcpu_inflight_add(&cta_of(warp, to)->inflight,
+                       (trcpu_flight){.low = at,
+                                      .high = at + bytes,
+                                      .kind = TRCPU_FLIGHT_LOAD,
+                                      .parity = trcpu_mbarrier_passed_parity(*barrier, 0),
+                                      .barrier = address & TRCPU_CLUSTER_OFFSET_MASK,
+                                      .insn = insn});
     const char *problem = trcpu_mbarrier_complete_tx(barrier, bytes);
     if (problem) misuse(warp, insn, lane, problem);
     return !problem;
@@ -78,7 +104,7 @@ static bool set_tile(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, ui
     if (!at) return false;
     tile->address = shared & TRCPU_CLUSTER_OFFSET_MASK;
     tile->shared = at - tile->address;
-    return true;
+    return is_free(warp, insn, lane, shared, bytes, !write);
 }
 
 HANDLER(load_tile) { /* [destination], [map, {coordinates}], [mbarrier] */
@@ -90,7 +116,7 @@ HANDLER(load_tile) { /* [destination], [map, {coordinates}], [mbarrier] */
         if (!set_tile(warp, insn, l, 1, to, false, &map, &where, &tile) || !trcpu_tile_load(&tile))
             return TRCPU_LEAVE;
         uint32_t barrier = ROW_AT(uint32_t, insn->rows[2 + insn->count])[l];
-        if (!signal(warp, insn, l, barrier, trcpu_tile_bytes(&map, tile.rows4))) return TRCPU_LEAVE;
+        if (!signal(warp, insn, l, barrier, to, trcpu_tile_bytes(&map, tile.rows4))) return TRCPU_LEAVE;
     }
     return insn + 1;
 }
@@ -109,7 +135,7 @@ HANDLER(load_tile_multicast) {
             if (!(ctas >> rank & 1)) continue;
             if (!set_tile(warp, insn, l, 1, there | to, false, &map, &where, &tile) ||
                 !trcpu_tile_load(&tile) ||
-                !signal(warp, insn, l, there | barrier, trcpu_tile_bytes(&map, tile.rows4)))
+                !signal(warp, insn, l, there | barrier, there | to, trcpu_tile_bytes(&map, tile.rows4)))
                 return TRCPU_LEAVE;
         }
     }
@@ -127,6 +153,7 @@ HANDLER(store_tile) { /* [map, {coordinates}], [source]; mode: the reduction */
         if (reduction && !trcpu_reduction_exists((trcpu_element)map.element, reduction))
             return misuse(warp, insn, l, "the map's element type has no such reduction");
         if (!trcpu_tile_store(&tile, reduction)) return TRCPU_LEAVE;
+        note_store(warp, insn, from, trcpu_tile_bytes(&map, tile.rows4));
     }
     return insn + 1;
 }
@@ -147,9 +174,9 @@ HANDLER(load_bulk) { /* [destination], [source], size, [mbarrier] */
         if (!check_bulk(warp, insn, l, from, bytes)) return TRCPU_LEAVE;
         char *at = shared_place(warp, insn, l, to, bytes, 16, true);
         const char *source = at ? global_place(&where, from, bytes, false) : NULL;
-        if (!source) return TRCPU_LEAVE;
+        if (!source || !is_free(warp, insn, l, to, bytes, true)) return TRCPU_LEAVE;
         memcpy(at, source, bytes);
-        if (!signal(warp, insn, l, ROW(uint32_t, 3)[l], bytes)) return TRCPU_LEAVE;
+        if (!signal(warp, insn, l, ROW(uint32_t, 3)[l], to, bytes)) return TRCPU_LEAVE;
     }
     return insn + 1;
 }
@@ -160,9 +187,11 @@ HANDLER(copy_bulk) { /* shared to shared of the cluster */
         if (!check_bulk(warp, insn, l, 0, bytes)) return TRCPU_LEAVE;
         char *at = shared_place(warp, insn, l, to, bytes, 16, true);
         const char *source = at ? shared_place(warp, insn, l, from, bytes, 16, false) : NULL;
-        if (!source) return TRCPU_LEAVE;
+        if (!source || !is_free(warp, insn, l, from, bytes, false) ||
+            !is_free(warp, insn, l, to, bytes, true))
+            return TRCPU_LEAVE;
         memmove(at, source, bytes);
-        if (!signal(warp, insn, l, ROW(uint32_t, 3)[l], bytes)) return TRCPU_LEAVE;
+        if (!signal(warp, insn, l, ROW(uint32_t, 3)[l], to, bytes)) return TRCPU_LEAVE;
     }
     return insn + 1;
 }
@@ -175,7 +204,8 @@ HANDLER(store_bulk) { /* [destination], [source], size; mode: reduction, element
         if (!check_bulk(warp, insn, l, to, bytes)) return TRCPU_LEAVE;
         const char *source = shared_place(warp, insn, l, from, bytes, 16, false);
         char *at = source ? global_place(&where, to, bytes, true) : NULL;
-        if (!at) return TRCPU_LEAVE;
+        if (!at || !is_free(warp, insn, l, from, bytes, false)) return TRCPU_LEAVE;
+        note_store(warp, insn, from, bytes);
         trcpu_element element = (trcpu_element)(insn->mode >> 4);
         if (insn->mode == 0)
             memcpy(at, source, bytes);
@@ -236,6 +266,21 @@ HANDLER(publish_map) { /* tensormap.cp_fenceproxy [global], [shared], 128: each 
     char *to = from ? global_place(&where, ROW(uint64_t, 0)[lane], TRCPU_TENSOR_MAP_BYTES, true) : NULL;
     if (!to) return TRCPU_LEAVE;
     memcpy(to, from, TRCPU_TENSOR_MAP_BYTES);
+    return insn + 1;
+}
+
+HANDLER(commit) {
+    (void)mask;
+    warp->bulk_group++;
+    return insn + 1;
+}
+
+HANDLER(wait_group) {
+    (void)mask;
+    uint64_t pending = (uint64_t)insn->imm, begun = warp->bulk_group;
+    if (begun > pending)
+        trcpu_inflight_waited(&warp->cta->inflight, TRCPU_FLIGHT_STORE, warp->index,
+                              (uint32_t)(begun - pending));
     return insn + 1;
 }
 
@@ -319,8 +364,8 @@ FORMS(bulk){
     REDUCE_BULK("or", TRCPU_REDUCE_OR, "b64", TRCPU_ELEMENT_U64),
     REDUCE_BULK("xor", TRCPU_REDUCE_XOR, "b32", TRCPU_ELEMENT_U32),
     REDUCE_BULK("xor", TRCPU_REDUCE_XOR, "b64", TRCPU_ELEMENT_U64),
-    {"cp.async.bulk.commit_group", "", nothing, 0, 0},
-    {"cp.async.bulk.wait_group.?read", "=_", nothing, 0, 0},
+    {"cp.async.bulk.commit_group", "", commit, 0, 0},
+    {"cp.async.bulk.wait_group.?read", "=#", wait_group, 0, 0},
     {"cp.async.bulk.prefetch.L2.global" HINT, "=__?_", nothing, 0, 0},
     {"cp.async.bulk.prefetch.tensor." DIMENSIONS ".L2.global.?tile|tile::gather4" HINT, "=_?_", nothing, 0,
      0},

@@ -12,6 +12,11 @@ static char *const *find_rows(trcpu_warp *warp, const trcpu_insn *insn, const ui
             return NULL;
         }
         rows[i] = warp->shared + at;
+        const trcpu_flight *flight = trcpu_inflight_find(&warp->cta->inflight, at, at + 16, write);
+        if (flight) {
+            trcpu_inflight_report(warp, insn, i, flight, at, write);
+            return NULL;
+        }
     }
     return rows;
 }

@@ -88,7 +88,12 @@ TRCPU_INLINE const trcpu_insn *test(trcpu_warp *warp, const trcpu_insn *insn, ui
             return misuse(warp, insn, l, "the mbarrier is not initialised");
         bool done = by_parity ? trcpu_mbarrier_passed_parity(*barrier, ROW(uint32_t, 2)[l])
                               : trcpu_mbarrier_passed(*barrier, ROW(uint64_t, 2)[l]);
-        if (!done) last = *barrier;
+        uint32_t parity =
+            by_parity ? ROW(uint32_t, 2)[l] & 1 : !trcpu_mbarrier_passed_parity(ROW(uint64_t, 2)[l], 1);
+        if (!done)
+            last = *barrier;
+        else
+            trcpu_inflight_landed(&warp->cta->inflight, address[l] & TRCPU_CLUSTER_OFFSET_MASK, parity);
         passed |= (uint32_t)done << l;
     }
     set_predicate(PREDICATE(0), passed, mask);

@@ -63,6 +63,19 @@ TRCPU_INLINE bool all_in_range(const trcpu_warp *warp, const trcpu_insn *insn, u
     return !(any & (bytes - 1)) && low >= range.low && high < range.high && bytes <= range.high - high;
 }
 
+/* What accesses of shared memory collide with that is still in flight; NULL: nothing. `lane` says whose. */
+static inline const trcpu_flight *in_flight(const trcpu_warp *warp, uint32_t mask, const uint32_t address[32],
+                                            uint32_t bytes, bool write, uint32_t *lane) {
+    const trcpu_inflight *in = &warp->cta->inflight;
+    if (!in->writers && !(write && in->readers)) return NULL;
+    ACTIVE_LANES {
+        const trcpu_flight *flight = trcpu_inflight_find(in, address[l], address[l] + bytes, write);
+        *lane = l;
+        if (flight) return flight;
+    }
+    return NULL;
+}
+
 /* Are the lanes' accesses side by side? */
 TRCPU_INLINE bool side_by_side(const uint64_t address[32], uint32_t bytes) {
     uint64_t base = address[0], apart = 0;

@@ -172,6 +172,41 @@ static void read_operands(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mas
     }
 }
 
+/* The span of shared memory an operand of `rows` (m or n) reads. */
+static trcpu_flight span_of(uint64_t descriptor, uint32_t rows, bool transposed) {
+    const layout l = layout_of(descriptor);
+    trcpu_flight span = {.low = UINT32_MAX, .kind = TRCPU_FLIGHT_WGMMA};
+    const uint32_t lines = transposed ? 16 : rows, chunks = transposed ? rows / 8 : 2;
+    for (uint32_t line = 0; line < lines; line++)
+        for (uint32_t along = 0; along < chunks; along++) {
+            uint32_t address = chunk_address(&l, line, along, transposed);
+            if (address < span.low) span.low = address;
+            if (address + 16 > span.high) span.high = address + 16;
+        }
+    return span;
+}
+
+/* The first warp of a group speaks for all four. False: an operand is still being filled. */
+static bool note_reads(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, const operands *o) {
+    trcpu_inflight *in = &warp->cta->inflight;
+    const int count = o->a[0] ? 1 : 2;
+    if (o->warp != 0) return true;
+    trcpu_flight spans[2] = {span_of(o->b_descriptor, o->n, o->b_transposed)};
+    if (count == 2) spans[1] = span_of(o->a_descriptor, 64, o->a_transposed);
+    for (int i = 0; i < count; i++) {
+        const trcpu_flight *flight = trcpu_inflight_find(in, spans[i].low, spans[i].high, false);
+        if (flight) {
+            trcpu_inflight_report(warp, insn, (uint32_t)__builtin_ctz(mask), flight, spans[i].low, false);
+            return false;
+        }
+        spans[i].owner = (uint8_t)(warp->index / 4);
+        spans[i].group = warp->wgmma_group;
+        spans[i].insn = insn;
+        trcpu_inflight_add(in, spans[i]);
+    }
+    return true;
+}
+
 static const trcpu_insn *outside(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, uint32_t address) {
     return trcpu_fault_access(warp, insn, (uint32_t)__builtin_ctz(mask), address, 16, TRCPU_SPACE_SHARED,
                               false);
@@ -182,6 +217,7 @@ static const trcpu_insn *outside(trcpu_warp *warp, const trcpu_insn *insn, uint3
         operands o;                                                                                          \
         if (mask != warp->live) return apart(warp, insn, mask);                                              \
         read_operands(warp, insn, mask, kind == HALF ? 2 : 4, &o);                                           \
+        if (!note_reads(warp, insn, mask, &o)) return TRCPU_LEAVE;                                           \
         if (!multiply_group(&o, A, B, kind)) return outside(warp, insn, mask, o.fault);                      \
         return insn + 1;                                                                                     \
     }
@@ -195,8 +231,35 @@ DEFINE_ALL(HALF, E4M3, E5M2)
 DEFINE_ALL(S32, S8, U8)
 DEFINE_ALL(SATURATING, S8, U8)
 
-HANDLER(nothing) {
+HANDLER(fence) {
     return mask != warp->live ? apart(warp, insn, mask) : insn + 1;
+}
+
+HANDLER(commit) {
+    if (mask != warp->live) return apart(warp, insn, mask);
+    warp->wgmma_group++;
+    return insn + 1;
+}
+
+/* The four warps multiply together: what one has waited for, all have begun. */
+static bool others_are_behind(const trcpu_warp *warp, uint32_t group) {
+    const trcpu_cta *cta = warp->cta;
+    const uint32_t first = warp->index & ~3u;
+    for (uint32_t w = first; w < first + 4 && w < cta->warp_count; w++)
+        if (cta->warps[w].live && cta->warps[w].wgmma_group < group) return true;
+    return false;
+}
+
+HANDLER(wait_group) {
+    if (mask != warp->live) return apart(warp, insn, mask);
+    const uint64_t pending = (uint64_t)insn->imm;
+    if (warp->wgmma_group <= pending) return insn + 1;
+    const uint32_t group = warp->wgmma_group - (uint32_t)pending;
+    if (others_are_behind(warp, group))
+        return wait_for_others(warp, insn, insn, "the other warps of its group to multiply");
+    warp->waits = 0;
+    trcpu_inflight_waited(&warp->cta->inflight, TRCPU_FLIGHT_WGMMA, warp->index / 4, group);
+    return insn + 1;
 }
 
 #define EIGHT(k, a, b, c, d, e, f, g, h)                                                                     \
@@ -238,8 +301,8 @@ FORMS(wgmma){
     INTEGERS("s8", "u8", S8, U8),
     INTEGERS("u8", "s8", U8, S8),
     INTEGERS("u8", "u8", U8, U8),
-    {"wgmma.fence.sync.aligned", "", nothing, 0, 0},
-    {"wgmma.commit_group.sync.aligned", "", nothing, 0, 0},
-    {"wgmma.wait_group.sync.aligned", "=_", nothing, 0, 0},
+    {"wgmma.fence.sync.aligned", "", fence, 0, 0},
+    {"wgmma.commit_group.sync.aligned", "", commit, 0, 0},
+    {"wgmma.wait_group.sync.aligned", "=#", wait_group, 0, 0},
     END_OF_FORMS,
 };

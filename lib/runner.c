@@ -16,35 +16,45 @@
 
 /* ---- where the library's other files lie ---- */
 
-/* "folder/tail/file" if it is there; *first keeps the first place looked at, for the message of who finds nothing. */
-static char *look(const char *folder, const char *tail, const char *file, char **first) {
+/* "folder/tail/file" into *found if it is there; *first keeps the first place looked at, for the message of who finds
+   nothing. False out of memory. */
+static bool look(const char *folder, const char *tail, const char *file, char **found, char **first) {
     char *path = NULL;
-    if (!folder || asprintf(&path, "%s%s/%s", folder, tail, file) < 0) return NULL;
+    if (!folder || *found) return true;
+    if (asprintf(&path, "%s%s/%s", folder, tail, file) < 0) return false;
     if (tr__file_exists(path)) {
-        char *resolved = realpath(path, NULL);
-        if (resolved) free(path);
-        return resolved ? resolved : path;
+        *found = realpath(path, NULL);
+        free(path);
+        return *found;
     }
     if (*first)
         free(path);
     else
         *first = path;
-    return NULL;
+    return true;
+}
+
+static bool look_beside_library(const char *file, char **found, char **first) {
+    static const char *const tails[] = {"/triton_runner", "/../libexec",
+                                        ""}; /* installed, built, side by side */
+    char *folder = *found ? NULL : tr__path_library_folder();
+    bool ok = *found || folder;
+    for (size_t i = 0; i < 3 && ok; i++) ok = look(folder, tails[i], file, found, first);
+    free(folder);
+    return ok;
 }
 
 char *tr__runner_find(const tr_runner *runner, const char *file) {
-    char *first = NULL, *found = look(runner->library_dir, "", file, &first);
-    if (!found && !runner->library_dir) found = look(getenv("TRITON_RUNNER_LIBDIR"), "", file, &first);
-    if (!found && !runner->library_dir) {
-        static const char *const tails[] = {"/triton_runner", "/../libexec",
-                                            ""}; /* installed, built, side by side */
-        char *folder = tr__path_library_folder();
-        for (size_t i = 0; i < 3 && !found; i++) found = look(folder, tails[i], file, &first);
-        free(folder);
+    char *first = NULL, *found = NULL;
+    bool ok = look(runner->library_dir, "", file, &found, &first);
+    if (ok && !runner->library_dir)
+        ok = look(getenv("TRITON_RUNNER_LIBDIR"), "", file, &found, &first) &&
+             look_beside_library(file, &found, &first);
+    if (found || !ok) {
+        free(first);
+        first = NULL;
     }
-    if (!found) return first ? first : strdup(file);
-    free(first);
-    return found;
+    return found || !ok ? found : first ? first : strdup(file);
 }
 
 /* ---- the parts, each made when first needed ---- */

@@ -1,5 +1,7 @@
 #include "compilers/wire.h"
 
+#include "base/json.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -82,7 +84,7 @@ static uint64_t get_little(const unsigned char *at, int bytes) {
 
 tr_status tr__frame_write(int fd, const json_t *header, const void *data, size_t size, tr__wait *wait,
                           tr_error **error) {
-    char *text = json_dumps(header, JSON_COMPACT);
+    char *text = tr__json_write(header);
     if (!text) return tr__fail_out_of_memory(error);
     size_t length = strlen(text);
     if (length > TR__FRAME_HEADER_LIMIT || size > TR__FRAME_BLOB_LIMIT) {
@@ -105,8 +107,9 @@ static tr_status read_header(int fd, size_t length, tr__wait *wait, json_t **out
     if (!text) return tr__fail_out_of_memory(error);
     tr_status status = read_all(fd, text, length, wait, error);
     if (!status) {
-        *out = json_loadb(text, length, 0, NULL);
-        if (!json_is_object(*out)) status = tr__fail(error, TR_E_COMPILER_CRASHED, "answered with garbage");
+        status = tr__json_read(text, length, "its answer", TR_E_COMPILER_CRASHED, out, error);
+        if (status == TR_E_COMPILER_CRASHED || (!status && !json_is_object(*out)))
+            status = tr__fail(error, TR_E_COMPILER_CRASHED, "answered with garbage");
     }
     free(text);
     return status;

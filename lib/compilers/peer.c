@@ -423,7 +423,12 @@ static tr_status attempt(tr__peer *peer, const tr__compile_request *request, con
 
 tr_status tr__peer_compile(tr__peer *peer, const tr__compile_request *request, const json_t *more,
                            tr__compile_result *result, tr_error **error) {
-    json_t *header = make_header(request, more);
+    json_t *header = make_header(request, more), *path = json_string(request->path ? request->path : "");
+    bool spelled = path != NULL;
+    json_decref(path);
+    if (!header && !spelled)
+        return tr__fail(error, TR_E_UNSUPPORTED, "the path of a Python file must be UTF-8: '%s'",
+                        request->path);
     if (!header) return tr__fail_out_of_memory(error);
     bool again = false;
     tr_status status = attempt(peer, request, header, result, &again, error);

@@ -18,14 +18,20 @@
 
 enum { STACK_SIZE = 1 << 16, SIGNALS = 64, FIRST_FREE_FILE = 16 };
 
+#ifdef __SANITIZE_THREAD__
+enum { SAME_MEMORY = 0 }; /* the sanitizer would take the child's steps for the thread's own */
+#else
+enum { SAME_MEMORY = CLONE_VM }; /* nothing of the host is copied, however large it is */
+#endif
+
 typedef struct child {
     const tr__spawn *what;
     int files[TR__SPAWN_FILES];
     unsigned long mask; /* of the signals, as the kernel has it: all of 1 … 64 */
-    char *stacks;
-    pid_t pid; /* of the program */
+    pid_t pid;          /* of the program */
     int pidfd;
     int error; /* errno of what failed first */
+    _Alignas(16) char stacks[];
 } child;
 
 /* The kernel's own struct sigaction; all zero is SIG_DFL. The C library's keeps two signals to itself. */
@@ -69,41 +75,47 @@ static int run_child(void *argument) {
    files, where the pidfd goes. */
 static int run_parent(void *argument) {
     child *self = argument;
-    self->pid =
-        clone(run_child, self->stacks + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD, self, &self->pidfd);
+    self->pid = clone(run_child, self->stacks + STACK_SIZE, SAME_MEMORY | CLONE_VFORK | CLONE_PIDFD, self,
+                      &self->pidfd);
     if (self->pid < 0) self->error = errno;
     syscall(SYS_exit_group, 0);
     return 0;
 }
 
 static tr_status clone_child(child *self, tr_error **error) {
-    self->stacks =
-        mmap(NULL, 2 * STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (self->stacks == MAP_FAILED) return tr__fail_out_of_memory(error);
     unsigned long before;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &self->mask, &before, sizeof before);
     /* No exit signal: the host's SIGCHLD handler and wait() never hear of it. */
     pid_t parent =
-        clone(run_parent, self->stacks + 2 * STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_FILES, self);
+        clone(run_parent, self->stacks + 2 * STACK_SIZE, SAME_MEMORY | CLONE_VFORK | CLONE_FILES, self);
     if (parent < 0) self->error = errno;
     while (parent > 0 && waitpid(parent, NULL, __WCLONE) < 0 && errno == EINTR) {
     }
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
-    munmap(self->stacks, 2 * STACK_SIZE);
     if (!self->error) return TR_OK;
     if (self->pidfd >= 0) close(self->pidfd);
-    return tr__fail(error, TR_E_COMPILER_MISSING, "cannot run %s: %s", self->what->argv[0],
-                    strerror(self->error));
+    return tr__fail(error, self->pid > 0 ? TR_E_COMPILER_MISSING : TR_E_IO, "cannot run %s: %s",
+                    self->what->argv[0], strerror(self->error));
 }
 
 tr_status tr__spawn_start(const tr__spawn *what, tr__spawned *out, tr_error **error) {
+    *out = (tr__spawned){0, -1};
     int null_file = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_file < 0) return tr__fail(error, TR_E_IO, "cannot open /dev/null: %s", strerror(errno));
-    child self = {.what = what, .mask = ~0ul, .pidfd = -1};
-    for (int i = 0; i < TR__SPAWN_FILES; i++) self.files[i] = what->files[i] < 0 ? null_file : what->files[i];
-    tr_status status = clone_child(&self, error);
+    size_t size =
+        sizeof(child) + 2 * STACK_SIZE; /* shared: so it also works where SAME_MEMORY does not hold */
+    child *self = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (self == MAP_FAILED) {
+        close(null_file);
+        return tr__fail_out_of_memory(error);
+    }
+    *self = (child){.what = what, .mask = ~0ul, .pidfd = -1};
+    for (int i = 0; i < TR__SPAWN_FILES; i++)
+        self->files[i] = what->files[i] < 0 ? null_file : what->files[i];
+    tr_status status = clone_child(self, error);
+    if (!status) *out = (tr__spawned){self->pid, self->pidfd};
+    munmap(self, size);
     close(null_file);
-    *out = (tr__spawned){self.pid, self.pidfd};
     return status;
 }
 

@@ -169,7 +169,7 @@ def hadamard(x_ptr, out_ptr, STAGES: tl.constexpr):
 def reshape_flip(x_ptr, out_ptr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Rows become columns of another shape, then the order turns round"""
     x = tl.load(x_ptr + tl.arange(0, ROWS * COLUMNS))
-    turned = tl.flip(tl.ravel(tl.trans(tl.reshape(x, (ROWS, COLUMNS)))), 0)
+    turned = tl.flip(tl.reshape(tl.trans(tl.reshape(x, (ROWS, COLUMNS))), (ROWS * COLUMNS, )), 0)
     tl.store(out_ptr + tl.arange(0, ROWS * COLUMNS), turned)
 
 

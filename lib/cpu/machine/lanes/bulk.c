@@ -97,10 +97,9 @@ static bool set_tile(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, ui
     *tile = (trcpu_tile){.map = map, .rows4 = rows4, .host = global_place, .context = where};
     for (uint32_t i = 0; i < insn->count; i++)
         tile->coordinate[i] = ROW_AT(int32_t, insn->rows[row + 1 + i])[lane];
-    uint32_t bytes = trcpu_tile_bytes(map, rows4), whole = 128;
-    bytes = (bytes + 127) & ~(map->swizzle ? 127u : 0u);
-    if (!map->swizzle) bytes = trcpu_tile_bytes(map, rows4);
-    char *at = shared_place(warp, insn, lane, shared, bytes, whole, !write);
+    uint32_t bytes = trcpu_tile_bytes(map, rows4);
+    if (map->swizzle) bytes = (bytes + 127) & ~127u; /* its pieces move about within 128 bytes */
+    char *at = shared_place(warp, insn, lane, shared, bytes, 128, !write);
     if (!at) return false;
     tile->address = shared & TRCPU_CLUSTER_OFFSET_MASK;
     tile->shared = at - tile->address;

@@ -215,6 +215,8 @@ static int run_file(run *run) {
     tr_program *program = NULL;
     tr_kernel *kernel = NULL;
     tr_error *error = NULL;
+    if (run->profile)
+        setenv("TRITON_RUNNER_CPU_COUNTERS", "1", 1); /* the CPU device counts where it is told to */
     if (tr_runner_create(&runner_options, &runner, &error)) return fail_with(error, false);
     int status = options_load(&run->options, runner, &program);
     if (!status) status = prepare(run, &program);

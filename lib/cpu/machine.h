@@ -91,11 +91,11 @@ typedef struct trcpu_launch {
 /* Which checks run (TRITON_RUNNER_CPU_CHECKS: a comma-separated list of names, "default", "all", "none"). */
 uint32_t trcpu_checks_parse(const char *text, char *unknown, size_t unknown_size);
 
-typedef struct trcpu_counters trcpu_counters; /* machine/counters.h */
+typedef struct trcpu_counts trcpu_counts; /* machine/counters.h */
 
 /* Runs a whole grid and returns when it is done: CUDA_SUCCESS, or the fault's result with *fault filled.
    counters may be NULL: then nothing is counted. Thread-safe; worker threads are shared by all callers. */
-int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks, trcpu_counters *counters,
+int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks, trcpu_counts *counters,
                   trcpu_fault *fault);
 
 /* CTAs of `block` threads and `dynamic_shared` bytes that the modelled SM holds at once. */

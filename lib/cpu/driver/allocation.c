@@ -67,7 +67,7 @@ static void give_back(const trcpu_allocation *allocation) {
     if (allocation->kind != TRCPU_REGISTERED) free(host);
 }
 
-CUresult trcpu_register(trcpu_context *context, void *host, uint64_t size, unsigned int flags) {
+CUresult trcpu_register_host(trcpu_context *context, void *host, uint64_t size, unsigned int flags) {
     CUresult result = register_everywhere(host, size);
     if (result) return result;
     if (insert((trcpu_allocation){(uintptr_t)host, size, TRCPU_REGISTERED, flags, context, NULL,

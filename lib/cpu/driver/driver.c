@@ -29,6 +29,8 @@ static CUresult read_environment(int *devices) {
     *devices = (int)count;
     trcpu.architecture = trcpu_architecture_find(getenv("TRITON_RUNNER_CPU_ARCH"));
     if (!trcpu.architecture) return CUDA_ERROR_INVALID_VALUE;
+    text = getenv("TRITON_RUNNER_CPU_COUNTERS");
+    trcpu.counting = text && *text && strcmp(text, "0");
     char unknown[64] = "";
     text = getenv("TRITON_RUNNER_CPU_CHECKS");
     trcpu.checks = trcpu_checks_parse(text && *text ? text : "default", unknown, sizeof unknown);

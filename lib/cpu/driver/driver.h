@@ -79,6 +79,7 @@ typedef struct trcpu_driver {
     bool initialized;
     const trcpu_architecture *architecture;
     uint32_t checks;
+    bool counting;
     int device_count;
     trcpu_device devices[TRCPU_MAX_DEVICES];
     unsigned long long last_id; /* of contexts, streams, captures, allocations */
@@ -172,7 +173,7 @@ typedef struct trcpu_allocation {
 } trcpu_allocation;
 CUresult trcpu_allocate(trcpu_context *context, trcpu_allocation_kind kind, uint64_t size, unsigned int flags,
                         trcpu_pool *pool, uint64_t *address);
-CUresult trcpu_register(trcpu_context *context, void *host, uint64_t size, unsigned int flags);
+CUresult trcpu_register_host(trcpu_context *context, void *host, uint64_t size, unsigned int flags);
 trcpu_allocation *trcpu_allocation_around(uint64_t address); /* valid until the next allocation or release */
 void trcpu_allocation_release(uint64_t base);
 void trcpu_allocations_release(const trcpu_context *context);
@@ -250,6 +251,10 @@ trcpu_work *trcpu_work_retain(trcpu_work *work);
 void trcpu_work_release(trcpu_work *work);
 /* Without the lock. `before`: what broke the context already; then only callbacks run. */
 CUresult trcpu_work_run(trcpu_work *work, CUresult before, trcpu_fault *fault);
+
+/* trcpu_execute, and what it counts is kept for trcpu_counters. */
+CUresult trcpu_execute_counted(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks,
+                               trcpu_fault *fault);
 
 /* Checked against what is alive now; what the work refers to may be gone when it runs. */
 CUresult trcpu_copy_make(trcpu_context *context, const CUDA_MEMCPY3D *shape, bool staged, trcpu_work **out);

@@ -107,7 +107,7 @@ CUresult cuMemHostRegister_v2(void *memory, size_t size, unsigned int flags) {
     if (!memory || !size || flags > 15 || (uintptr_t)memory + size < size)
         return trcpu_leave(CUDA_ERROR_INVALID_VALUE);
     result = trcpu_capture_forbids();
-    return trcpu_leave(result ? result : trcpu_register(context, memory, size, flags));
+    return trcpu_leave(result ? result : trcpu_register_host(context, memory, size, flags));
 }
 
 CUresult cuMemHostRegister(void *memory, size_t size, unsigned int flags) {

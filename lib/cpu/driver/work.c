@@ -55,6 +55,7 @@ static CUresult run_kernel(const trcpu_work *work, trcpu_fault *fault) {
     memcpy(launch.grid, kernel->grid, sizeof launch.grid);
     memcpy(launch.block, kernel->block, sizeof launch.block);
     memcpy(launch.cluster, kernel->cluster, sizeof launch.cluster);
+    if (trcpu.counting) return trcpu_execute_counted(work->device->memory, &launch, trcpu.checks, fault);
     return (CUresult)trcpu_execute(work->device->memory, &launch, trcpu.checks, NULL, fault);
 }
 

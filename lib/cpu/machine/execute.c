@@ -269,7 +269,7 @@ static outcome run_cta(trcpu_cta *cta, const trcpu_variant *variant) {
             if (warp->state == TRCPU_WARP_READY || warp->state == TRCPU_WARP_WOKEN) {
                 warp->paused = false;
                 ran = true;
-                variant->run(warp);
+                (cta->launch->counters ? variant->run_counted : variant->run)(warp);
                 only_pauses &= warp->paused && warp->state == TRCPU_WARP_READY;
                 if (warp->state == TRCPU_WARP_FAULTED) return CTA_FAULTED;
             }
@@ -380,11 +380,10 @@ static bool set_cluster(trcpu_run *run) {
     return size <= TRCPU_CLUSTER_ROOM;
 }
 
-int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks, trcpu_counters *counters,
+int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks, trcpu_counts *counters,
                   trcpu_fault *fault) {
     static atomic_ullong serial;
     pthread_once(&loop_limit_once, read_loop_limit);
-    (void)counters;
     if (!fits(launch)) return CUDA_INVALID_VALUE;
     const trcpu_function *f = launch->function;
     trcpu_fault unread = {0};
@@ -397,7 +396,8 @@ int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t che
                                      launch->dynamic_shared,
                      .limit = loop_limit,
                      .serial = atomic_fetch_add(&serial, 1) + 1,
-                     .fault = fault ? fault : &unread};
+                     .fault = fault ? fault : &unread,
+                     .counters = counters};
     run.warps = (run.threads + 31) / 32;
     if (!set_cluster(&run)) return CUDA_INVALID_CLUSTER_SIZE;
     memset(run.fault, 0, sizeof *run.fault);

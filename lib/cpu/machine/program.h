@@ -79,6 +79,7 @@ typedef struct trcpu_variant {
     const char *name;
     const trcpu_form *const *tables; /* ended by NULL */
     void (*run)(trcpu_warp *warp);   /* until it is done, blocked, paused or faulted */
+    void (*run_counted)(trcpu_warp *warp);
 } trcpu_variant;
 const trcpu_variant *trcpu_variant_best(void);
 

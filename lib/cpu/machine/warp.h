@@ -118,6 +118,7 @@ struct trcpu_run {
     atomic_bool stopped; /* a fault: everybody leaves */
     pthread_mutex_t lock;
     trcpu_fault *fault;
+    trcpu_counts *counters; /* NULL: nothing is counted */
 };
 
 /* ---- what handlers call; all return what the handler returns ---- */

@@ -1,6 +1,8 @@
 /* The loop. */
 #include "machine/lanes/lanes.h"
 
+#include "machine/counters.h"
+
 /* Some lanes don't execute: their destination rows are kept. A pure handler's destinations are of one width. */
 static const trcpu_insn *run_partially(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask) {
     uint64_t kept[4][32];
@@ -23,7 +25,7 @@ static const trcpu_insn *run_partially(trcpu_warp *warp, const trcpu_insn *insn,
     return next;
 }
 
-static void run(trcpu_warp *warp) {
+TRCPU_INLINE void run_warp(trcpu_warp *warp, trcpu_counts *counters) {
     if (warp->state == TRCPU_WARP_WOKEN && !trcpu_warp_select(warp)) return;
     for (;;) {
         const trcpu_insn *insn = warp->pc;
@@ -31,6 +33,7 @@ static void run(trcpu_warp *warp) {
         const uint32_t active = warp->active, live = warp->live;
         while ((uintptr_t)insn < stop) {
             uint32_t mask = active & (*PREDICATE_AT(insn->guard) ^ insn->guard_flip);
+            if (counters) trcpu_counts_note(counters, warp, insn, mask);
             if (mask == live || (mask && !insn->pure))
                 insn = insn->run(warp, insn, mask);
             else if (mask)
@@ -45,6 +48,14 @@ static void run(trcpu_warp *warp) {
     }
     if (warp->state == TRCPU_WARP_DONE)
         for (uint32_t id = 0; id < 16; id++) trcpu_barrier_check(warp->cta, id);
+}
+
+static void run(trcpu_warp *warp) {
+    run_warp(warp, NULL);
+}
+
+static void run_counted(trcpu_warp *warp) {
+    run_warp(warp, warp->launch->counters);
 }
 
 static const trcpu_form *const tables[] = {TRCPU_NAMED(trcpu_forms_control),
@@ -72,4 +83,4 @@ static const trcpu_form *const tables[] = {TRCPU_NAMED(trcpu_forms_control),
 
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)
-const trcpu_variant TRCPU_NAMED(trcpu_variant) = {TEXT(TRCPU_VARIANT), tables, run};
+const trcpu_variant TRCPU_NAMED(trcpu_variant) = {TEXT(TRCPU_VARIANT), tables, run, run_counted};

@@ -69,10 +69,12 @@ static inline CUresult launch_add(CUfunction function, CUstream stream, CUdevice
     return cuLaunchKernel(function, (count + 127) / 128, 1, 1, 128, 1, 1, 0, stream, params, NULL);
 }
 
+/* Zeros for every stream: those that don't wait for the legacy stream would otherwise race with the fill. */
 static inline CUdeviceptr allocate_zeros(size_t size) {
     CUdeviceptr address = 0;
     OK(cuMemAlloc_v2(&address, size));
     OK(cuMemsetD8_v2(address, 0, size));
+    OK(cuStreamSynchronize(NULL));
     return address;
 }
 

@@ -53,7 +53,7 @@ void trcpu_barrier_check(trcpu_cta *cta, uint32_t id) {
 }
 
 const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, uint32_t id,
-                                     uint32_t count, bool arrive_only) {
+                                     uint32_t count, uint32_t values, bool arrive_only) {
     trcpu_cta *cta = warp->cta;
     uint32_t lane = (uint32_t)__builtin_ctz(mask);
     if (id >= 16)
@@ -74,7 +74,7 @@ const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, u
     if (count) barrier->expected = count;
     barrier->arrived += mask == warp->live ? 32 : (uint32_t)__builtin_popcount(mask);
     if (insn->mode) {
-        uint32_t values = *(const uint32_t *)(const void *)(warp->file + insn->op[insn->count]) & mask;
+        values &= mask;
         barrier->value_and &= values == mask;
         barrier->value_or |= values != 0;
         barrier->value_count += (uint32_t)__builtin_popcount(values);

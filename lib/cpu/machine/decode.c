@@ -771,8 +771,46 @@ static void place_registers(decoder *d) {
     d->sink = take_row(d, 8);
 }
 
+static int64_t address_of(decoder *d, const part *p, const trcpu_label *label) {
+    return (int64_t)(uintptr_t)&d->function->code[p->first[label->statement]];
+}
+
+/* The table of a .branchtargets label, behind those before it. */
+static int64_t target_table(decoder *d, const part *p, const trcpu_label *label, uint32_t *end) {
+    uint64_t *table = d->function->targets + *end;
+    table[0] = label->target_count;
+    for (uint32_t i = 0; i < label->target_count; i++) {
+        const trcpu_label *target = find_label(p, label->targets[i].name);
+        if (!target)
+            fail(d, CUDA_INVALID_PTX, "there is no label '%.*s'", (int)label->targets[i].name.size,
+                 label->targets[i].name.at);
+        else
+            table[1 + i] = (uint64_t)address_of(d, p, target);
+    }
+    *end += 1 + label->target_count;
+    return (int64_t)(uintptr_t)table;
+}
+
+/* Room for a table per branch by index. */
+static bool reserve_tables(decoder *d) {
+    uint32_t room = 1;
+    for (uint32_t i = 0; i < d->part_count; i++)
+        for (uint32_t k = 0; k < d->parts[i].ptx->statement_count; k++) {
+            const trcpu_statement *s = &d->parts[i].ptx->statements[k];
+            const trcpu_label *label =
+                s->operand_count == 2 ? find_label(&d->parts[i], s->operands[1].name) : NULL;
+            room += label ? 1 + label->target_count : 0;
+        }
+    d->function->targets = calloc(room, sizeof *d->function->targets);
+    if (!d->function->targets) fail(d, CUDA_OUT_OF_MEMORY, "out of memory");
+    return d->function->targets != NULL;
+}
+
 static void resolve(decoder *d) {
     trcpu_function *f = d->function;
+    uint32_t tables = 0;
+    if (!reserve_tables(d)) return;
+    const trcpu_form *call = find_form(d, "%call");
     for (uint32_t i = 0; i < d->part_count && !d->result; i++) {
         part *p = d->current = &d->parts[i];
         uint32_t end = i + 1 < d->part_count ? d->parts[i + 1].first[0] : f->code_size;
@@ -781,10 +819,12 @@ static void resolve(decoder *d) {
             insn->rows = insn->rows ? f->rows + ((uintptr_t)insn->rows - 1) : insn->op;
             if (insn->slot != UINT16_MAX) continue;
             insn->slot = 0;
-            uint32_t target = insn->run == find_form(d, "%call")->run
-                                  ? d->parts[insn->op[1]].first[0]
-                                  : p->first[p->ptx->labels[insn->imm].statement];
-            insn->imm = (int64_t)(uintptr_t)&f->code[target];
+            if (insn->run == call->run)
+                insn->imm = (int64_t)(uintptr_t)&f->code[d->parts[insn->op[1]].first[0]];
+            else if (insn->mode == 1)
+                insn->imm = target_table(d, p, &p->ptx->labels[insn->imm], &tables);
+            else
+                insn->imm = address_of(d, p, &p->ptx->labels[insn->imm]);
         }
     }
 }
@@ -815,6 +855,7 @@ void trcpu_function_release(trcpu_function *function) {
     free(function->code);
     free(function->sources);
     free(function->rows);
+    free(function->targets);
     free(function->constants);
     free(function->specials);
     free(function->parameters);

@@ -55,7 +55,7 @@ enum { /* modifiers found anywhere in the opcode */
 enum {
     TRCPU_FORM_PURE = 1,   /* only writes its destination rows: may compute all lanes, the caller masks */
     TRCPU_FORM_MEMORY = 2, /* has a slot */
-    TRCPU_FORM_BRANCH = 4, /* imm is a statement's index */
+    TRCPU_FORM_BRANCH = 4, /* imm is a label, then the instruction there; mode 1: its table of targets */
     TRCPU_FORM_ACCESS_SHARED = 8,
 };
 
@@ -138,6 +138,7 @@ struct trcpu_function {
     uint32_t slot_count;
     uint32_t shared_bytes, shared_dynamic; /* static size; offset at which dynamic shared memory starts */
     uint32_t frame_bytes;                  /* local memory of a lane */
+    uint64_t *targets;                     /* tables of branches by index: a number, then instructions */
     uint32_t *rows;                        /* what the instructions' rows point into */
 };
 

@@ -40,20 +40,23 @@ bool trcpu_warp_select(trcpu_warp *warp) {
     warp->stop = UINTPTR_MAX;
     for (uint32_t k = 0; k < n; k++) {
         uintptr_t pc = (uintptr_t)warp->paths[k].pc;
-        if (k != best && warp->paths[k].wait != TRCPU_WAIT_BARRIER && pc > (uintptr_t)warp->pc && pc < warp->stop)
+        if (k != best && warp->paths[k].wait != TRCPU_WAIT_BARRIER && pc > (uintptr_t)warp->pc &&
+            pc < warp->stop)
             warp->stop = pc;
     }
     warp->state = TRCPU_WARP_READY;
     return true;
 }
 
-const trcpu_insn *trcpu_warp_split(trcpu_warp *warp, const trcpu_insn *next, const trcpu_insn *target, uint32_t mask) {
+const trcpu_insn *trcpu_warp_split(trcpu_warp *warp, const trcpu_insn *next, const trcpu_insn *target,
+                                   uint32_t mask) {
     warp->paths[warp->current] = (trcpu_path){.pc = next, .active = warp->active & ~mask};
     warp->paths[warp->path_count++] = (trcpu_path){.pc = target, .active = mask};
     return TRCPU_LEAVE;
 }
 
-const trcpu_insn *trcpu_warp_branch(trcpu_warp *warp, const trcpu_insn *insn, const trcpu_insn *target, uint32_t mask) {
+const trcpu_insn *trcpu_warp_branch(trcpu_warp *warp, const trcpu_insn *insn, const trcpu_insn *target,
+                                    uint32_t mask) {
     if (mask != warp->active) {
         if (target <= insn && warp->fuel) warp->fuel--; /* the pause comes with the first branch all take */
         return trcpu_warp_split(warp, insn + 1, target, mask);
@@ -66,15 +69,18 @@ const trcpu_insn *trcpu_warp_branch(trcpu_warp *warp, const trcpu_insn *insn, co
 const trcpu_insn *trcpu_warp_pause(trcpu_warp *warp, const trcpu_insn *next) {
     trcpu_run *run = warp->launch;
     uint32_t used = FUEL - warp->fuel;
-    warp->branches += used ? used : 1;
-    bool spins = 2 * warp->syncs >= used || warp->branches / FUEL % PAUSE_ANYWAY == 0;
+    bool waits =
+        2 * warp->syncs >= used; /* for what does not come: the end is nearer than that of a long loop */
+    warp->branches += waits ? 8 * (uint64_t)used + 1 : used;
+    bool spins = waits || warp->branches / FUEL % PAUSE_ANYWAY == 0;
     warp->fuel = FUEL;
     warp->syncs = 0;
     if (warp->branches >= run->limit)
         return trcpu_fault_report(warp, next, (uint32_t)__builtin_ctz(warp->active), 702, "infinite-loop",
                                   "the warp branched backwards %llu times: this loop does not end",
                                   (unsigned long long)warp->branches);
-    if (!spins && !atomic_load_explicit(&run->stopped, memory_order_relaxed) && warp->path_count == 1) return next;
+    if (!spins && !atomic_load_explicit(&run->stopped, memory_order_relaxed) && warp->path_count == 1)
+        return next;
     warp->paths[warp->current] = (trcpu_path){.pc = next, .active = warp->active};
     warp->paused = true;
     return TRCPU_LEAVE;

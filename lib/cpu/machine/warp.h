@@ -112,8 +112,8 @@ struct trcpu_run {
     uint32_t threads, warps, shared_bytes;
     uint64_t cluster_count;
     uint32_t cluster[3], cluster_size;
-    uint64_t limit; /* backward branches of a warp, then it is an infinite loop */
-    uint64_t serial; /* %gridid */
+    uint64_t limit;      /* backward branches of a warp, then it is an infinite loop */
+    uint64_t serial;     /* %gridid */
     atomic_ullong next;  /* cluster */
     atomic_bool stopped; /* a fault: everybody leaves */
     pthread_mutex_t lock;
@@ -134,9 +134,9 @@ const trcpu_insn *trcpu_warp_split(trcpu_warp *warp, const trcpu_insn *next, con
                                    uint32_t mask);
 bool trcpu_warp_select(trcpu_warp *warp); /* the path to run next; false: none can */
 
-/* barrier.c */
+/* barrier.c; count 0: for all threads; values: the predicate of a bar.red */
 const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, uint32_t id,
-                                     uint32_t count, bool arrive_only);
+                                     uint32_t count, uint32_t values, bool arrive_only);
 void trcpu_barrier_check(trcpu_cta *cta, uint32_t id); /* after an arrival or an exit */
 
 /* fault.c */

@@ -10,8 +10,20 @@ HANDLER(bra) {
     return trcpu_warp_branch(warp, insn, target, mask);
 }
 
-/* Each lane goes where its index says; the lanes of one target go together. imm is resolved to the code's start
-   of the label's table by decode. */
+/* Each lane goes where its index says; imm: the targets, their number first. */
+HANDLER(brx) {
+    const uint64_t *table = (const uint64_t *)(uintptr_t)insn->imm;
+    const uint32_t *index = ROW(uint32_t, 0), first = (uint32_t)__builtin_ctz(mask);
+    uint32_t same = 0;
+    ACTIVE_LANES same |= (uint32_t)(index[l] == index[first]) << l;
+    if (index[first] >= table[0])
+        return trcpu_fault_report(warp, insn, first, 715, "illegal-branch", "index %u of %u targets",
+                                  index[first], (uint32_t)table[0]);
+    const trcpu_insn *target = (const trcpu_insn *)(uintptr_t)table[1 + index[first]];
+    if (same == warp->active) return trcpu_warp_branch(warp, insn, target, mask);
+    return trcpu_warp_split(warp, same == mask ? insn + 1 : insn, target, same);
+}
+
 HANDLER(leave) {
     return trcpu_warp_exit(warp, insn, mask);
 }
@@ -96,11 +108,13 @@ static void read_string(void *context, uint64_t address, char *out, size_t room)
     uint64_t low, high;
     size_t n = 0;
     if (trcpu_memory_range(warp->launch->memory, address, 1, false, &low, &high))
-        for (; n + 1 < room && address + n < high && trcpu_host_of(address)[n]; n++) out[n] = trcpu_host_of(address)[n];
+        for (; n + 1 < room && address + n < high && trcpu_host_of(address)[n]; n++)
+            out[n] = trcpu_host_of(address)[n];
     out[n] = 0;
 }
 
-static uint64_t parameter(const trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint32_t k, uint32_t bytes) {
+static uint64_t parameter(const trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint32_t k,
+                          uint32_t bytes) {
     uint64_t value = 0;
     memcpy(&value, warp->local + (size_t)lane * warp->local_bytes + insn->op[k], bytes);
     return value;
@@ -111,7 +125,8 @@ HANDLER(call_vprintf) {
     ACTIVE_LANES {
         char format[2048];
         read_string(warp, parameter(warp, insn, l, 0, 8), format, sizeof format);
-        uint64_t arguments = parameter(warp, insn, l, 1, 8), offset = arguments & ~TRCPU_WINDOW_MASK, low, high;
+        uint64_t arguments = parameter(warp, insn, l, 1, 8), offset = arguments & ~TRCPU_WINDOW_MASK, low,
+                 high;
         const char *from = NULL;
         size_t room = 0;
         if ((arguments & TRCPU_WINDOW_MASK) == TRCPU_WINDOW_LOCAL && offset < warp->local_bytes) {
@@ -140,7 +155,8 @@ HANDLER(call_assertfail) {
 }
 
 HANDLER(trap) {
-    return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 719, "trap", "the kernel executed a trap");
+    return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 719, "trap",
+                              "the kernel executed a trap");
 }
 
 HANDLER(nothing) {
@@ -151,8 +167,10 @@ HANDLER(nothing) {
 
 HANDLER(sleep_a_little) {
     (void)mask;
-    if (warp->fuel > 64) warp->fuel -= 64; /* who sleeps waits for others: give way soon */
-    else warp->fuel = 1;
+    if (warp->fuel > 64)
+        warp->fuel -= 64; /* who sleeps waits for others: give way soon */
+    else
+        warp->fuel = 1;
     warp->syncs += 64;
     return insn + 1;
 }
@@ -172,6 +190,7 @@ FORMS(control){
     {"%vprintf", "", call_vprintf, 0, 0},
     {"%assertfail", "", call_assertfail, 0, 0},
     {"bra.?uni", "=N", bra, 0, BRANCH},
+    {"brx.idx.?uni", "=wN", brx, 1, BRANCH},
     {"trap", "", trap, 0, 0},
     {"brkpt", "", trap, 0, 0},
     {"nanosleep.u32", "=w", sleep_a_little, 0, 0},

@@ -55,8 +55,7 @@ static void put_utf8(tr__buffer *out, uint32_t code) {
     tr__buffer_append(out, bytes, count);
 }
 
-/* No longer forms, no surrogates, nothing beyond U+10FFFF. */
-static bool is_utf8(const char *text, size_t size) {
+bool tr__json_is_utf8(const char *text, size_t size) {
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
     for (size_t i = 0; i < size;) {
         unsigned char c = (unsigned char)text[i++];
@@ -109,7 +108,7 @@ static bool take_string(reader *r) {
         if (!take_escape(r)) return false;
     }
     if (!take(r, '"')) return fail(r, "the string does not end");
-    return r->string.failed || is_utf8(r->string.data, r->string.size) ||
+    return r->string.failed || tr__json_is_utf8(r->string.data, r->string.size) ||
            fail(r, "a string that is not UTF-8");
 }
 

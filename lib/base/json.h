@@ -6,11 +6,15 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* Any one JSON value, without duplicate keys, nested at most 512 deep. TR_E_OUT_OF_MEMORY, or `status` with
    "where:line:column: …". */
 tr_status tr__json_read(const char *text, size_t size, const char *where, tr_status status, json_t **out,
                         tr_error **error);
+
+/* UTF-8: no longer forms, no surrogates, nothing beyond U+10FFFF. What is not can't be a string in JSON. */
+bool tr__json_is_utf8(const char *text, size_t size);
 
 /* One line of ASCII, keys sorted; free() it. NULL out of memory. */
 char *tr__json_write(const json_t *value);

@@ -78,7 +78,13 @@ static tr_status extract_text(const char *data, size_t size, tr_stage stage, con
         while (last > at && (last[-1] == '\r' || last[-1] == ' ' || last[-1] == '\t')) last--;
         found = start;
         out->end = stop ? (size_t)(stop + 1 - data) : size;
-        out->begin = (size_t)(start - data) - (start > data); /* with the newline that embedding put there */
+        /* With the newline that embedding put there, unless that would join the lines before and behind. */
+        bool alone = start > data && (out->end == size || start - 1 == data || start[-2] == '\n');
+        out->begin = (size_t)(start - data) - alone;
+        if (memchr(at, 0, (size_t)(last - at)))
+            return tr__fail(error, TR_E_PARSE,
+                            "%s:%u:1: the embedded record is damaged: a byte 0x00 is in it", where,
+                            line_of(data, start));
         out->json = strndup(at, (size_t)(last - at));
         if (!out->json) return tr__fail_out_of_memory(error);
     }
@@ -98,7 +104,8 @@ static tr_status extract_image(const char *data, size_t size, const char *where,
                  !memcmp(tail + 16, end_mark, sizeof end_mark);
     uint64_t length = whole ? tr__elf_u64((const unsigned char *)tail) : 0;
     if (!whole || length != (uint64_t)(tail - json) ||
-        tr__elf_u64((const unsigned char *)tail + 8) != tr__hash_bytes(json, length).low)
+        tr__elf_u64((const unsigned char *)tail + 8) != tr__hash_bytes(json, length).low ||
+        memchr(json, 0, length))
         return tr__fail(
             error, TR_E_PARSE,
             "%s: the record behind the ELF image (byte %zu) is damaged, or there are several: give the "

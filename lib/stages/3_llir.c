@@ -5,7 +5,7 @@
 
 static const tr__language llvm = {.comment = ";", .word = '-'};
 
-enum { GROUP_NONE = UINT32_MAX };
+static const uint32_t GROUP_NONE = UINT32_MAX;
 
 /* A function, and what annotations say of it. */
 typedef struct function {

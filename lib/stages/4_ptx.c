@@ -85,6 +85,8 @@ static tr_status read_param(tr__scan *scan, tr__operands *operands, tr_error **e
             return tr__scan_fail(scan, TR_E_PARSE, "expected a number behind .align");
     }
     if (status || scan->status) return status ? status : scan->status;
+    if (operand.type == TR_TYPE_PTR && operand.size != 8)
+        return tr__scan_fail(scan, TR_E_PARSE, "a pointer (.ptr) that has not 64 bits");
     if (!operand.size || scan->token.kind != TR__TOKEN_WORD)
         return tr__scan_fail(scan, TR_E_PARSE, "expected a parameter's type and name");
     tr__scan_next(scan);

@@ -138,9 +138,8 @@ static tr_status read_limits(tr__reading *reading, const tr__elf_section *info, 
 static tr_status read_info(tr__reading *reading, const tr__elf *elf, tr_error **error) {
     tr__elf_section info;
     tr__operands operands = {0};
-    char name[4200];
+    char name[4200]; /* no kernel's name has more than 4096 bytes: tr__reading_choose */
     size_t length = strlen(reading->record->kernel);
-    if (length > 4096) return TR_E_PARSE;
     memcpy(name, ".nv.info.", 9);
     memcpy(name + 9, reading->record->kernel, length + 1);
     if (!find_section(elf, name, &info)) return fail_info(reading, "there is no such section", error);

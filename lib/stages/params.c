@@ -125,8 +125,9 @@ static bool make_param(tr__param *param, const tr__operand *operand) {
     static const tr_type by_size[] = {0, TR_TYPE_I8, TR_TYPE_I16, 0, TR_TYPE_I32, 0, 0, 0, TR_TYPE_I64};
     tr_type type = operand->type ? operand->type : operand->size <= 8 ? by_size[operand->size] : 0;
     *param = (tr__param){.type = type, .element = operand->element, .divisibility = operand->divisibility};
-    if (operand->name) param->name = strndup(operand->name, operand->name_length);
-    return !operand->name || param->name;
+    if (!operand->name || !tr__name_recordable(operand->name, operand->name_length)) return true;
+    param->name = strndup(operand->name, operand->name_length);
+    return param->name != NULL;
 }
 
 static tr_status make_params(tr__reading *reading, const tr__operands *operands, size_t end,
@@ -162,6 +163,7 @@ static tr_status adopt(tr__reading *reading, const tr__operands *operands, bool 
     tr__param *params = calloc(operands->count + 1, sizeof *params);
     if (!params) return tr__fail_out_of_memory(error);
     tr_status status = make_params(reading, operands, operands->count - hidden, params, &count, error);
+    if (!status && tail && !record->hidden_known) take_tail(record, hidden); /* the rest is the caller's */
     if (!status) return tr__record_set_params(record, params, count, error);
     tr__params_release(params, operands->count);
     return status;

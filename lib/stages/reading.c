@@ -1,5 +1,6 @@
 /* What a text tells, laid beside what the record says. */
 #include "base/buffer.h"
+#include "base/json.h"
 #include "stages/stage.h"
 
 #include <stdio.h>
@@ -80,11 +81,18 @@ tr_status tr__reading_choose(tr__reading *reading, const tr__names *names, const
                  wanted, reading->kernel ? "" : ", as the metadata have it", length, first);
         return log_names(names, error);
     }
+    if (!tr__name_recordable(names->items[*index].text, names->items[*index].length))
+        return tr__fail(error, TR_E_PARSE, "%s: a kernel's name is not UTF-8 of 1 to 4096 bytes",
+                        reading->name);
     char *chosen = strndup(names->items[*index].text, names->items[*index].length);
     if (!chosen) return tr__fail_out_of_memory(error);
     free(reading->record->kernel);
     reading->record->kernel = chosen;
     return TR_OK;
+}
+
+bool tr__name_recordable(const char *text, size_t length) {
+    return length && length <= 4096 && tr__json_is_utf8(text, length);
 }
 
 uint32_t tr__arch_number(const char *text, size_t length) {
@@ -99,6 +107,9 @@ uint32_t tr__arch_number(const char *text, size_t length) {
 
 tr_status tr__reading_arch(tr__reading *reading, uint32_t arch, tr_error **error) {
     char name[16];
+    if (arch < 20 || arch > 999)
+        return tr__fail(error, TR_E_PARSE, "%s: it is for architecture %u, which is none", reading->name,
+                        arch);
     snprintf(name, sizeof name, "sm_%u", (unsigned)arch);
     if (reading->record->arch && strcmp(reading->record->arch, name))
         return tr__fail(error, TR_E_INVALID_ARGUMENT,

@@ -74,6 +74,9 @@ void tr__names_release(tr__names *names);
 tr_status tr__reading_choose(tr__reading *reading, const tr__names *names, const char *what, size_t *index,
                              tr_error **error);
 
+/* Whether a record can hold it as a name. */
+bool tr__name_recordable(const char *text, size_t length);
+
 /* 90 of "sm_90a"; 0: none. */
 uint32_t tr__arch_number(const char *text, size_t length);
 /* What the text says, against what is known. */

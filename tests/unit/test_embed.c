@@ -41,6 +41,7 @@ static void survives_editing(void **state) {
         {"a\r\n//triton-runner-record: {\"name\":\"k\",\"shared\":0} \r\n", "a\r"},
         {"// triton-runner-record: {\"name\":\"k\",\"shared\":0}\na\n", "a\n"},
         {"a\n\n  /// triton-runner-record: {\"name\":\"k\",\"shared\":0}\nb\n", "a\nb\n"},
+        {"a\n// triton-runner-record: {\"name\":\"k\",\"shared\":0}\nb\n", "a\nb\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tr__buffer bytes = {0};

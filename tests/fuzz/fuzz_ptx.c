@@ -1,0 +1,6 @@
+/* The reader of PTX. */
+#include "library.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    return fuzz_stage(TR_STAGE_PTX, data, size);
+}

@@ -1,0 +1,6 @@
+/* The reader of Triton GPU IR. */
+#include "library.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    return fuzz_stage(TR_STAGE_TTGIR, data, size);
+}

@@ -24,15 +24,17 @@ static layout layout_of(uint64_t descriptor) {
 
 /* Chunk `along` of line `line`: without transposition a line is a row of m or n and runs along k, with it a line is
    one k and runs along m or n. */
+TRCPU_INLINE uint32_t unswizzled(const layout *l, uint32_t line, uint32_t along, bool transposed) {
+    const uint32_t address = l->start + line % 8 * l->width, chunks = l->width / 16;
+    if (chunks == 1)
+        return address + (transposed ? line / 8 * l->leading + along * l->stride
+                                     : line / 8 * l->stride + along * l->leading);
+    return address + line / 8 * l->stride + along % chunks * 16 +
+           (transposed ? along / chunks * l->leading : 0);
+}
+
 static uint32_t chunk_address(const layout *l, uint32_t line, uint32_t along, bool transposed) {
-    uint32_t address = l->start + line % 8 * l->width;
-    if (l->width == 16) {
-        address += transposed ? line / 8 * l->leading + along * l->stride
-                              : line / 8 * l->stride + along * l->leading;
-        return address;
-    }
-    uint32_t chunks = l->width / 16;
-    address += line / 8 * l->stride + along % chunks * 16 + (transposed ? along / chunks * l->leading : 0);
+    uint32_t address = unswizzled(l, line, along, transposed);
     return address ^ ((address - l->base) >> 3 & (l->width - 16));
 }
 
@@ -49,12 +51,16 @@ typedef struct operands {
     uint32_t fault; /* the address outside of shared memory, when multiply_group() answers false */
 } operands;
 
-/* Eight rows of m or n from 8 * block on, chunk `chunk` of k, as one register row: lane 4 × row + word. */
-static bool gather(uint32_t row[32], operands *o, const layout *l, uint32_t block, uint32_t chunk,
-                   bool transposed) {
+/* Eight rows of m or n from 8 * block on, chunk `chunk` of k, as one register row: lane 4 × row + word. They are eight
+   lines that follow each other, so only the first one's place takes reckoning. */
+TRCPU_INLINE bool gather(uint32_t row[32], operands *o, const layout *l, uint32_t block, uint32_t chunk,
+                         bool transposed) {
+    const uint32_t swizzle = l->width - 16;
+    uint32_t first =
+        transposed ? unswizzled(l, 8 * chunk, block, true) : unswizzled(l, 8 * block, chunk, false);
     for (uint32_t i = 0; i < 8; i++) {
-        uint32_t address = transposed ? chunk_address(l, 8 * chunk + i, block, true)
-                                      : chunk_address(l, 8 * block + i, chunk, false);
+        uint32_t address = first + i * l->width;
+        address ^= (address - l->base) >> 3 & swizzle;
         if (address + 16 > o->shared_bytes) {
             o->fault = address;
             return false;

@@ -104,7 +104,7 @@ tier_valgrind() { need valgrind && need_tritons && build debug && check valgrind
 tier_faults() { need && need_tritons && build asan && suite build/asan -L faults; }
 tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/fuzz.sh 20; }
 tier_abi() { need abigail-tools && build release && suite build/release -L abi; }
-tier_install() { need && build release && suite build/release -L install; }
+tier_install() { need groff && build release && suite build/release -L install; }
 tier_demo() { check demo scripts/demo.sh; }
 tier_long() { need clang libclang-rt-14-dev && need_tritons && build release && suite build/release -L long; }
 

@@ -22,9 +22,14 @@
 
 static const char slow_kernel[] =
     "import time\nimport triton\ntime.sleep(60)\n@triton.jit\ndef k():\n    pass\n";
+/* What a user's file may begin with: modules that are not there, named but not used. */
 static const char quick_kernel[] =
-    "import triton\nimport triton.language as tl\nprint('loaded')\n@triton.jit\n"
-    "def k(x, N: tl.constexpr):\n    tl.store(x + tl.arange(0, N), 1)\n";
+    "import nowhere\nimport nowhere.deep as deep\nfrom nowhere.else_ import thing\n"
+    "import triton\nimport triton.language as tl\nprint('loaded')\n"
+    "class C(nowhere.Base):\n    pass\n"
+    "def f(x: deep.Tensor, y=thing.value):\n    nowhere.call(x)\n"
+    "@triton.jit\ndef k(x, N: tl.constexpr):\n"
+    "    tl.store(x + tl.arange(0, N), 1)\n";
 static char *worker;
 
 static tr__tritons *find_tritons(void) {

@@ -242,11 +242,24 @@ QUICK(cuCtxGetId, (CUcontext context, unsigned long long *id), context, id) {
 
 /* ---- modules ---- */
 typedef struct CUmod_st {
+    struct CUmod_st
+        *next; /* those of a destroyed context stay listed, so that they are no leak of the tested */
     pthread_mutex_t lock;
     CUfunction functions;
     size_t size;
     char image[];
 } CUmod_st;
+
+static CUmodule modules;
+static pthread_mutex_t modules_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void unlist(CUmodule module) {
+    pthread_mutex_lock(&modules_lock);
+    CUmodule *at = &modules;
+    while (*at && *at != module) at = &(*at)->next;
+    if (*at) *at = module->next;
+    pthread_mutex_unlock(&modules_lock);
+}
 
 static CUresult load(CUmodule *module, const void *image) {
     size_t size = stub_image_size(image);
@@ -256,6 +269,10 @@ static CUresult load(CUmodule *module, const void *image) {
     made->size = size;
     memcpy(made->image, image, size);
     stub_count(STUB_MODULE, 1);
+    pthread_mutex_lock(&modules_lock);
+    made->next = modules;
+    modules = made;
+    pthread_mutex_unlock(&modules_lock);
     *module = made;
     return CUDA_SUCCESS;
 }
@@ -273,6 +290,7 @@ CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int op
 
 CUresult cuModuleUnload(CUmodule module) {
     ENTER(cuModuleUnload);
+    unlist(module);
     for (CUfunction next, function = module->functions; function; function = next) {
         next = function->next;
         free(function);

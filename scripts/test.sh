@@ -106,7 +106,7 @@ tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/
 tier_abi() { need abigail-tools && build release && suite build/release -L abi; }
 tier_install() { need groff && build release && suite build/release -L install; }
 tier_demo() { check demo scripts/demo.sh; }
-tier_long() { need clang libclang-rt-14-dev && need_tritons && build release && suite build/release -L long; }
+tier_long() { need clang libclang-rt-14-dev lintian dpkg-dev && need_tritons && build release && suite build/release -L long; }
 
 table=()
 for tier in "${chosen[@]}"; do

@@ -24,5 +24,5 @@ say "building (build/release.log)"
 build release
 say "running build/release/examples/demo"
 export TRITON_RUNNER_PYTHON=${TRITON_RUNNER_PYTHON:-$root/.venv/bin/python}
-stub=$(find "$root/build/release" -name 'libcuda*.so*' -print -quit)
-exec "$root/build/release/examples/demo" "$@" --kernels "$root/examples/kernels" ${stub:+--no-op "$stub"}
+exec "$root/build/release/examples/demo" "$@" --kernels "$root/examples/kernels" \
+    --no-op "$root/build/release/stub/libcuda.so.1"

@@ -14,7 +14,6 @@ tiers=(
     "asan         unit tests under address and undefined behaviour sanitizers"
     "tsan         unit tests under the thread sanitizer"
     "valgrind     unit tests under valgrind"
-    "faults       fault injection: memory, driver, files, worker"
     "fuzz         every fuzzer for 20 seconds"
     "abi          exported symbols and structs against the baseline"
     "install      the installed package, used from outside"
@@ -101,7 +100,6 @@ tier_conformance() { need && need_tritons && build release && suite build/releas
 tier_asan() { need && need_tritons && build asan && suite build/asan -L unit; }
 tier_tsan() { need && need_tritons && build tsan && suite build/tsan -L unit; }
 tier_valgrind() { need valgrind && need_tritons && build debug && check valgrind scripts/check-valgrind.sh; }
-tier_faults() { need && need_tritons && build asan && suite build/asan -L faults; }
 tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/fuzz.sh 20; }
 tier_abi() { need abigail-tools && build release && suite build/release -L abi; }
 tier_install() { need groff && build release && suite build/release -L install; }

@@ -32,7 +32,8 @@ int trcpu_memory_unregister(trcpu_memory *memory, void *host);
 /* The host bytes behind [address, address + size), NULL when it is not all inside one live allocation. */
 void *trcpu_memory_host(trcpu_memory *memory, uint64_t address, uint64_t size);
 /* The allocation that holds `address`. */
-bool trcpu_memory_find(trcpu_memory *memory, uint64_t address, uint64_t *base, uint64_t *size, bool *registered);
+bool trcpu_memory_find(trcpu_memory *memory, uint64_t address, uint64_t *base, uint64_t *size,
+                       bool *registered);
 /* A copy or fill by the driver wrote here: those bytes are initialised now. */
 void trcpu_memory_wrote(trcpu_memory *memory, uint64_t address, uint64_t size);
 
@@ -42,8 +43,8 @@ typedef struct trcpu_function trcpu_function;
 
 /* Parses and decodes all of it. On failure *out is NULL, the CUresult says which kind (invalid PTX, unsupported
    instruction or version, no kernel image for a cubin) and `log` holds "line N: …" lines, as ptxas would print. */
-int trcpu_module_load(trcpu_memory *memory, const char *ptx, size_t size, int arch, char *log, size_t log_size,
-                      trcpu_module **out);
+int trcpu_module_load(trcpu_memory *memory, const char *ptx, size_t size, int arch, char *log,
+                      size_t log_size, trcpu_module **out);
 void trcpu_module_destroy(trcpu_module *module);
 trcpu_function *trcpu_module_function(trcpu_module *module, const char *name);
 size_t trcpu_module_function_count(const trcpu_module *module);
@@ -68,16 +69,16 @@ const trcpu_function_info *trcpu_function_describe(const trcpu_function *functio
 /* ---- execution ---- */
 /* What a kernel did wrong. Text and place; filled once, by the first fault of a launch. */
 typedef struct trcpu_fault {
-    int result;            /* the CUresult the context is left with: CUDA_ERROR_ILLEGAL_ADDRESS, … */
-    char kind[32];         /* "out-of-bounds", "use-after-free", "misaligned", "host-pointer", "race", … */
+    int result;    /* the CUresult the context is left with: CUDA_ERROR_ILLEGAL_ADDRESS, … */
+    char kind[32]; /* "out-of-bounds", "use-after-free", "misaligned", "host-pointer", "race", … */
     char kernel[128];
-    char file[256];        /* the Python source, by .loc */
-    uint32_t line;         /* of the Python source */
+    char file[256]; /* the Python source, by .loc */
+    uint32_t line;  /* of the Python source */
     uint32_t ptx_line;
     char instruction[160]; /* as the PTX has it */
     uint32_t cta[3], thread[3], warp, lane;
     uint64_t address;
-    char message[1024];    /* all of the above and the nearest allocation, in one readable text */
+    char message[1024]; /* all of the above and the nearest allocation, in one readable text */
 } trcpu_fault;
 
 typedef struct trcpu_launch {

@@ -29,7 +29,8 @@ int main(int argc, char **argv) {
             tr_device_write(runner, device[i], host[i], sizeof x, &error))
             return 1;
     tr_arg args[4] = {tr_arg_ptr(device[0]), tr_arg_ptr(device[1]), tr_arg_ptr(device[2]), tr_arg_i32(N)};
-    if (tr_launch(kernel, &config, args, 4, &error) || tr_device_read(runner, out, device[2], sizeof out, &error)) {
+    if (tr_launch(kernel, &config, args, 4, &error) ||
+        tr_device_read(runner, out, device[2], sizeof out, &error)) {
         fprintf(stderr, "%s\n", tr_error_message(error));
         return 1;
     }

@@ -5,9 +5,10 @@
 
 /* Modifiers that order, hint or name a scope: the machine gives the strongest order to all, and has no caches. */
 static bool is_hint(trcpu_text s) {
-    static const char *const words[] = {"weak", "relaxed", "acquire", "release", "acq_rel", "volatile", "mmio", "cta",
-                                        "cluster", "gpu", "sys", "nc", "ca", "cg", "cs", "cv", "lu", "wb", "wt",
-                                        "noftz", "sc", "unified"};
+    static const char *const words[] = {"weak", "relaxed", "acquire", "release", "acq_rel", "volatile",
+                                        "mmio", "cta",     "cluster", "gpu",     "sys",     "nc",
+                                        "ca",   "cg",      "cs",      "cv",      "lu",      "wb",
+                                        "wt",   "noftz",   "sc",      "unified"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (trcpu_text_is(s, words[i])) return true;
     return s.size > 4 && s.at[0] == 'L' && s.at[2] == ':' && (s.at[1] == '1' || s.at[1] == '2');
@@ -17,10 +18,20 @@ static uint16_t flag_of(trcpu_text s) {
     static const struct {
         const char *name;
         uint16_t flag;
-    } flags[] = {{"ftz", TRCPU_HAS_FTZ}, {"sat", TRCPU_HAS_SAT}, {"satfinite", TRCPU_HAS_SAT}, {"relu", TRCPU_HAS_RELU},
-                 {"NaN", TRCPU_HAS_NAN}, {"volatile", TRCPU_HAS_SYNC}, {"relaxed", TRCPU_HAS_SYNC}, {"acquire", TRCPU_HAS_SYNC},
-                 {"release", TRCPU_HAS_SYNC}, {"acq_rel", TRCPU_HAS_SYNC}, {"trans", TRCPU_HAS_TRANS}, {"abs", TRCPU_HAS_ABS},
-                 {"shared::cluster", TRCPU_HAS_CLUSTER}, {"aligned", TRCPU_HAS_ALIGNED}};
+    } flags[] = {{"ftz", TRCPU_HAS_FTZ},
+                 {"sat", TRCPU_HAS_SAT},
+                 {"satfinite", TRCPU_HAS_SAT},
+                 {"relu", TRCPU_HAS_RELU},
+                 {"NaN", TRCPU_HAS_NAN},
+                 {"volatile", TRCPU_HAS_SYNC},
+                 {"relaxed", TRCPU_HAS_SYNC},
+                 {"acquire", TRCPU_HAS_SYNC},
+                 {"release", TRCPU_HAS_SYNC},
+                 {"acq_rel", TRCPU_HAS_SYNC},
+                 {"trans", TRCPU_HAS_TRANS},
+                 {"abs", TRCPU_HAS_ABS},
+                 {"shared::cluster", TRCPU_HAS_CLUSTER},
+                 {"aligned", TRCPU_HAS_ALIGNED}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (trcpu_text_is(s, flags[i].name)) return flags[i].flag;
     return 0;
@@ -38,8 +49,9 @@ bool trcpu_opcode_split(trcpu_text text, trcpu_opcode *out) {
         at = dot + 1;
         out->flags |= flag_of(segment);
         if (out->count == 0)
-            accesses = trcpu_text_is(segment, "ld") || trcpu_text_is(segment, "st") || trcpu_text_is(segment, "atom") ||
-                       trcpu_text_is(segment, "red") || trcpu_text_is(segment, "ldu");
+            accesses = trcpu_text_is(segment, "ld") || trcpu_text_is(segment, "st") ||
+                       trcpu_text_is(segment, "atom") || trcpu_text_is(segment, "red") ||
+                       trcpu_text_is(segment, "ldu");
         else if (accesses && is_hint(segment))
             continue;
         if (trcpu_text_is(segment, "shared::cta")) segment.size = 6;
@@ -62,7 +74,8 @@ static uint32_t among(const char *at, const char *end, trcpu_text segment) {
     return 0;
 }
 
-static bool matches(const char *pattern, const trcpu_text *segments, uint32_t count, uint8_t *mode, uint32_t shift) {
+static bool matches(const char *pattern, const trcpu_text *segments, uint32_t count, uint8_t *mode,
+                    uint32_t shift) {
     if (!*pattern) return count == 0;
     const char *end = strchr(pattern, '.');
     const char *next = end ? end + 1 : pattern + strlen(pattern);

@@ -9,7 +9,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PAGE = 4096, CUDA_INVALID_VALUE = 1, CUDA_OUT_OF_MEMORY = 2, CUDA_ALREADY_REGISTERED = 712, CUDA_NOT_REGISTERED = 713 };
+enum {
+    PAGE = 4096,
+    CUDA_INVALID_VALUE = 1,
+    CUDA_OUT_OF_MEMORY = 2,
+    CUDA_ALREADY_REGISTERED = 712,
+    CUDA_NOT_REGISTERED = 713
+};
 
 struct trcpu_memory {
     pthread_rwlock_t lock;
@@ -59,8 +65,10 @@ static size_t find(const trcpu_memory *memory, uint64_t address) {
     size_t low = 0, high = memory->count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (memory->blocks[middle].address + memory->blocks[middle].size <= address) low = middle + 1;
-        else high = middle;
+        if (memory->blocks[middle].address + memory->blocks[middle].size <= address)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -133,7 +141,8 @@ int trcpu_memory_free(trcpu_memory *memory, uint64_t address) {
     int result = CUDA_INVALID_VALUE;
     pthread_rwlock_wrlock(&memory->lock);
     size_t at = find(memory, address);
-    if (at < memory->count && memory->blocks[at].address == address && memory->blocks[at].state == TRCPU_BLOCK_LIVE) {
+    if (at < memory->count && memory->blocks[at].address == address &&
+        memory->blocks[at].state == TRCPU_BLOCK_LIVE) {
         trcpu_block *block = &memory->blocks[at];
         block->state = TRCPU_BLOCK_FREED;
         memory->used -= block->size;
@@ -151,9 +160,10 @@ int trcpu_memory_register(trcpu_memory *memory, void *host, uint64_t size) {
     pthread_rwlock_wrlock(&memory->lock);
     size_t at = find(memory, address);
     if (at == memory->count || memory->blocks[at].address >= address + size)
-        result = insert(memory, (trcpu_block){.address = address, .size = size, .state = TRCPU_BLOCK_REGISTERED})
-                     ? 0
-                     : CUDA_OUT_OF_MEMORY;
+        result =
+            insert(memory, (trcpu_block){.address = address, .size = size, .state = TRCPU_BLOCK_REGISTERED})
+                ? 0
+                : CUDA_OUT_OF_MEMORY;
     pthread_rwlock_unlock(&memory->lock);
     return result;
 }
@@ -199,7 +209,8 @@ void *trcpu_memory_host(trcpu_memory *memory, uint64_t address, uint64_t size) {
     return trcpu_memory_range(memory, address, size, false, &low, &high) ? trcpu_host_of(address) : NULL;
 }
 
-bool trcpu_memory_find(trcpu_memory *memory, uint64_t address, uint64_t *base, uint64_t *size, bool *registered) {
+bool trcpu_memory_find(trcpu_memory *memory, uint64_t address, uint64_t *base, uint64_t *size,
+                       bool *registered) {
     pthread_rwlock_rdlock(&memory->lock);
     const trcpu_block *block = around(memory, address, 1);
     if (block) {
@@ -219,7 +230,9 @@ bool trcpu_memory_nearest(trcpu_memory *memory, uint64_t address, trcpu_block *o
         const trcpu_block *block = &memory->blocks[i];
         uint64_t end = block->address + block->size;
         bool holds = address >= block->address && address < end;
-        uint64_t distance = holds ? 0 : address < block->address ? block->address - address : address - end + 1;
+        uint64_t distance = holds                      ? 0
+                            : address < block->address ? block->address - address
+                                                       : address - end + 1;
         if (!holds && block->state == TRCPU_BLOCK_FREED) continue;
         if (distance >= best) continue;
         best = distance;

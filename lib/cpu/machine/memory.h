@@ -20,7 +20,11 @@ static inline char *trcpu_host_of(uint64_t address) {
     return (char *)(uintptr_t)(address & ~TRCPU_DEVICE);
 }
 
-typedef enum trcpu_block_state { TRCPU_BLOCK_LIVE, TRCPU_BLOCK_FREED, TRCPU_BLOCK_REGISTERED } trcpu_block_state;
+typedef enum trcpu_block_state {
+    TRCPU_BLOCK_LIVE,
+    TRCPU_BLOCK_FREED,
+    TRCPU_BLOCK_REGISTERED
+} trcpu_block_state;
 
 typedef struct trcpu_block {
     uint64_t address, size;

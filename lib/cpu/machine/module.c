@@ -40,7 +40,8 @@ static int place_variables(trcpu_module *module, char *log, size_t log_size) {
         for (uint32_t k = 0; is_device_data(v) && k < v->relocation_count; k++) {
             const trcpu_relocation *r = &v->relocations[k];
             if (!r->variable || !is_device_data(r->variable)) {
-                snprintf(log, log_size, "line 1: the initial value '%.*s' of '%.*s' is not the address of a global variable",
+                snprintf(log, log_size,
+                         "line 1: the initial value '%.*s' of '%.*s' is not the address of a global variable",
                          (int)r->function.size, r->function.at, (int)v->name.size, v->name.at);
                 return CUDA_INVALID_PTX;
             }
@@ -110,12 +111,13 @@ static bool looks_like_a_cubin(const char *image, size_t size) {
     return size >= 4 && (memcmp(image, "\177ELF", 4) == 0 || memcmp(image, fatbin, 4) == 0);
 }
 
-int trcpu_module_load(trcpu_memory *memory, const char *ptx, size_t size, int arch, char *log, size_t log_size,
-                      trcpu_module **out) {
+int trcpu_module_load(trcpu_memory *memory, const char *ptx, size_t size, int arch, char *log,
+                      size_t log_size, trcpu_module **out) {
     *out = NULL;
     if (log_size) log[0] = 0;
     if (looks_like_a_cubin(ptx, size)) {
-        snprintf(log, log_size, "line 1: this is a cubin: the CPU device runs PTX, load the kernel's .ptx instead");
+        snprintf(log, log_size,
+                 "line 1: this is a cubin: the CPU device runs PTX, load the kernel's .ptx instead");
         return CUDA_NO_BINARY_FOR_GPU;
     }
     trcpu_module *module = calloc(1, sizeof *module);
@@ -124,20 +126,24 @@ int trcpu_module_load(trcpu_memory *memory, const char *ptx, size_t size, int ar
     module->ptx = trcpu_ptx_parse(ptx, size, log, log_size);
     int result = module->ptx ? 0 : CUDA_INVALID_PTX;
     if (!result && module->ptx->target > arch) {
-        snprintf(log, log_size, "line 1: .target sm_%d is beyond this device, which is sm_%d", module->ptx->target, arch);
+        snprintf(log, log_size, "line 1: .target sm_%d is beyond this device, which is sm_%d",
+                 module->ptx->target, arch);
         result = CUDA_NO_BINARY_FOR_GPU;
     }
     if (!result) result = place_variables(module, log, log_size);
     if (!result) result = load_functions(module, log, log_size);
-    if (!result) *out = module;
-    else trcpu_module_destroy(module);
+    if (!result)
+        *out = module;
+    else
+        trcpu_module_destroy(module);
     return result;
 }
 
 void trcpu_module_destroy(trcpu_module *module) {
     if (!module) return;
     for (size_t i = 0; i < module->function_count; i++) trcpu_function_release(&module->functions[i]);
-    for (uint32_t i = 0; i < module->allocation_count; i++) trcpu_memory_free(module->memory, module->allocations[i]);
+    for (uint32_t i = 0; i < module->allocation_count; i++)
+        trcpu_memory_free(module->memory, module->allocations[i]);
     free(module->functions);
     free(module->allocations);
     trcpu_ptx_destroy(module->ptx);

@@ -43,15 +43,18 @@ static uint64_t value(const char *arguments, size_t room, size_t *at, size_t byt
     return bits;
 }
 
-static void convert(line *out, const char *spec, size_t size, const trcpu_print_reader *reader, const char *arguments,
-                    size_t room, size_t *at) {
+static void convert(line *out, const char *spec, size_t size, const trcpu_print_reader *reader,
+                    const char *arguments, size_t room, size_t *at) {
     char format[40], *end = format;
     bool wide = false;
     char kind = spec[size - 1];
     for (size_t i = 0; i + 1 < size && end < format + 30; i++) {
-        if (spec[i] == 'l' || spec[i] == 'j' || spec[i] == 'z' || spec[i] == 't') wide = true;
-        else if (spec[i] == '*') end += snprintf(end, 12, "%d", (int)value(arguments, room, at, 4));
-        else if (spec[i] != 'h') *end++ = spec[i];
+        if (spec[i] == 'l' || spec[i] == 'j' || spec[i] == 'z' || spec[i] == 't')
+            wide = true;
+        else if (spec[i] == '*')
+            end += snprintf(end, 12, "%d", (int)value(arguments, room, at, 4));
+        else if (spec[i] != 'h')
+            *end++ = spec[i];
     }
     char *to = out->text + out->size;
     size_t left = sizeof out->text - out->size;

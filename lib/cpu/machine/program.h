@@ -28,27 +28,28 @@ typedef const trcpu_insn *trcpu_handler(trcpu_warp *warp, const trcpu_insn *insn
 struct trcpu_insn {
     trcpu_handler *run;
     uint32_t guard, guard_flip; /* mask &= predicate ^ flip */
-    uint32_t op[TRCPU_INLINE_ROWS]; /* rows as byte offsets, in the order of the operands, vectors flattened */
-    int64_t imm;                    /* address offset, immediate operand, label */
-    const uint32_t *rows;           /* all of them: op[] is the start */
-    uint16_t flags;                 /* TRCPU_HAS_FTZ … */
-    uint8_t count;                  /* elements of the first vector operand */
-    uint8_t width;                  /* bytes of the first register operand, 0: predicate */
-    uint8_t pure;                   /* destination rows to restore in lanes that don't execute; 0: handles its mask */
-    uint8_t mode;                   /* of the form */
-    uint16_t slot;                  /* of a memory access: where the warp remembers the allocation last hit */
+    uint32_t
+        op[TRCPU_INLINE_ROWS]; /* rows as byte offsets, in the order of the operands, vectors flattened */
+    int64_t imm;               /* address offset, immediate operand, label */
+    const uint32_t *rows;      /* all of them: op[] is the start */
+    uint16_t flags;            /* TRCPU_HAS_FTZ … */
+    uint8_t count;             /* elements of the first vector operand */
+    uint8_t width;             /* bytes of the first register operand, 0: predicate */
+    uint8_t pure;  /* destination rows to restore in lanes that don't execute; 0: handles its mask */
+    uint8_t mode;  /* of the form */
+    uint16_t slot; /* of a memory access: where the warp remembers the allocation last hit */
 };
 
 enum { /* modifiers found anywhere in the opcode */
-    TRCPU_HAS_FTZ = 1,
-    TRCPU_HAS_SAT = 2, /* .sat, .satfinite */
-    TRCPU_HAS_RELU = 4,
-    TRCPU_HAS_NAN = 8,
-    TRCPU_HAS_SYNC = 16, /* volatile, relaxed, acquire, release: other threads look at it */
-    TRCPU_HAS_TRANS = 32,
-    TRCPU_HAS_ABS = 64, /* .xorsign.abs */
-    TRCPU_HAS_CLUSTER = 128, /* .shared::cluster */
-    TRCPU_HAS_ALIGNED = 256,
+       TRCPU_HAS_FTZ = 1,
+       TRCPU_HAS_SAT = 2, /* .sat, .satfinite */
+       TRCPU_HAS_RELU = 4,
+       TRCPU_HAS_NAN = 8,
+       TRCPU_HAS_SYNC = 16, /* volatile, relaxed, acquire, release: other threads look at it */
+       TRCPU_HAS_TRANS = 32,
+       TRCPU_HAS_ABS = 64,      /* .xorsign.abs */
+       TRCPU_HAS_CLUSTER = 128, /* .shared::cluster */
+       TRCPU_HAS_ALIGNED = 256,
 };
 
 /* ---- forms: the table of instructions ---- */
@@ -85,19 +86,52 @@ const trcpu_variant *trcpu_variant_best(void);
 
 /* ---- decoded code ---- */
 typedef enum trcpu_special {
-    TRCPU_TID_X, TRCPU_TID_Y, TRCPU_TID_Z,
-    TRCPU_LANEID, TRCPU_WARPID, TRCPU_NWARPID,
-    TRCPU_LANEMASK_EQ, TRCPU_LANEMASK_LT, TRCPU_LANEMASK_LE, TRCPU_LANEMASK_GT, TRCPU_LANEMASK_GE,
-    TRCPU_NTID_X, TRCPU_NTID_Y, TRCPU_NTID_Z, TRCPU_NCTAID_X, TRCPU_NCTAID_Y, TRCPU_NCTAID_Z,
-    TRCPU_CTAID_X, TRCPU_CTAID_Y, TRCPU_CTAID_Z,
-    TRCPU_SMID, TRCPU_NSMID, TRCPU_GRIDID,
-    TRCPU_CLUSTERID_X, TRCPU_CLUSTERID_Y, TRCPU_CLUSTERID_Z,
-    TRCPU_NCLUSTERID_X, TRCPU_NCLUSTERID_Y, TRCPU_NCLUSTERID_Z,
-    TRCPU_CLUSTER_CTAID_X, TRCPU_CLUSTER_CTAID_Y, TRCPU_CLUSTER_CTAID_Z,
-    TRCPU_CLUSTER_NCTAID_X, TRCPU_CLUSTER_NCTAID_Y, TRCPU_CLUSTER_NCTAID_Z,
-    TRCPU_CLUSTER_CTARANK, TRCPU_CLUSTER_NCTARANK, TRCPU_IS_EXPLICIT_CLUSTER,
-    TRCPU_DYNAMIC_SMEM_SIZE, TRCPU_TOTAL_SMEM_SIZE,
-    TRCPU_CLOCK, TRCPU_CLOCK_HI, TRCPU_CLOCK64, TRCPU_GLOBALTIMER, TRCPU_GLOBALTIMER_LO, TRCPU_GLOBALTIMER_HI,
+    TRCPU_TID_X,
+    TRCPU_TID_Y,
+    TRCPU_TID_Z,
+    TRCPU_LANEID,
+    TRCPU_WARPID,
+    TRCPU_NWARPID,
+    TRCPU_LANEMASK_EQ,
+    TRCPU_LANEMASK_LT,
+    TRCPU_LANEMASK_LE,
+    TRCPU_LANEMASK_GT,
+    TRCPU_LANEMASK_GE,
+    TRCPU_NTID_X,
+    TRCPU_NTID_Y,
+    TRCPU_NTID_Z,
+    TRCPU_NCTAID_X,
+    TRCPU_NCTAID_Y,
+    TRCPU_NCTAID_Z,
+    TRCPU_CTAID_X,
+    TRCPU_CTAID_Y,
+    TRCPU_CTAID_Z,
+    TRCPU_SMID,
+    TRCPU_NSMID,
+    TRCPU_GRIDID,
+    TRCPU_CLUSTERID_X,
+    TRCPU_CLUSTERID_Y,
+    TRCPU_CLUSTERID_Z,
+    TRCPU_NCLUSTERID_X,
+    TRCPU_NCLUSTERID_Y,
+    TRCPU_NCLUSTERID_Z,
+    TRCPU_CLUSTER_CTAID_X,
+    TRCPU_CLUSTER_CTAID_Y,
+    TRCPU_CLUSTER_CTAID_Z,
+    TRCPU_CLUSTER_NCTAID_X,
+    TRCPU_CLUSTER_NCTAID_Y,
+    TRCPU_CLUSTER_NCTAID_Z,
+    TRCPU_CLUSTER_CTARANK,
+    TRCPU_CLUSTER_NCTARANK,
+    TRCPU_IS_EXPLICIT_CLUSTER,
+    TRCPU_DYNAMIC_SMEM_SIZE,
+    TRCPU_TOTAL_SMEM_SIZE,
+    TRCPU_CLOCK,
+    TRCPU_CLOCK_HI,
+    TRCPU_CLOCK64,
+    TRCPU_GLOBALTIMER,
+    TRCPU_GLOBALTIMER_LO,
+    TRCPU_GLOBALTIMER_HI,
     TRCPU_SPECIAL_COUNT
 } trcpu_special;
 

@@ -70,9 +70,9 @@ struct trcpu_warp {
     trcpu_copy *copies; /* cp.async under way, oldest first */
     uint32_t copy_count, copy_room, copy_group;
     uint32_t wgmma_group, bulk_group; /* the ones being filled */
-    uint32_t waits;           /* in vain, one after the other */
-    uint32_t cluster_arrived; /* lanes that have arrived at the cluster's barrier and not waited */
-    uint32_t cluster_phase;   /* in which they arrived */
+    uint32_t waits;                   /* in vain, one after the other */
+    uint32_t cluster_arrived;         /* lanes that have arrived at the cluster's barrier and not waited */
+    uint32_t cluster_phase;           /* in which they arrived */
 };
 
 typedef struct trcpu_barrier {

@@ -9,7 +9,7 @@
         set_predicate(PREDICATE(0), expression, mask);                                                       \
         return insn + 1;                                                                                     \
     }
-LOGIC(and, a & b)
+LOGIC(and, a &b)
 LOGIC(or, a | b)
 LOGIC(xor, a ^ b)
 
@@ -121,9 +121,9 @@ TERNARY(prmt, uint32_t, uint32_t, uint32_t, uint32_t, permute(a, b, c))
 /* The named modes of prmt are selectors that depend on the low bits of c. */
 enum { F4E, B4E, RC8, ECL, ECR, RC16 };
 static uint32_t selector_of(uint32_t mode, uint32_t c) {
-    static const uint16_t table[6][4] = {
-        {0x3210, 0x4321, 0x5432, 0x6543}, {0x5670, 0x6701, 0x7012, 0x0123}, {0x0000, 0x1111, 0x2222, 0x3333},
-        {0x3210, 0x3211, 0x3222, 0x3333}, {0x0000, 0x1110, 0x2210, 0x3210}, {0x1010, 0x3232, 0x1010, 0x3232}};
+    static const uint16_t table[6][4] = {{0x3210, 0x4321, 0x5432, 0x6543}, {0x5670, 0x6701, 0x7012, 0x0123},
+                                         {0x0000, 0x1111, 0x2222, 0x3333}, {0x3210, 0x3211, 0x3222, 0x3333},
+                                         {0x0000, 0x1110, 0x2210, 0x3210}, {0x1010, 0x3232, 0x1010, 0x3232}};
     return table[mode][c & 3];
 }
 TERNARY(prmt_named, uint32_t, uint32_t, uint32_t, uint32_t, permute(a, b, selector_of(insn->mode, c)))
@@ -140,9 +140,9 @@ UNARY(popc32, uint32_t, uint32_t, __builtin_popcount(a))
 UNARY(popc64, uint32_t, uint64_t, __builtin_popcountll(a))
 UNARY(clz32, uint32_t, uint32_t, a ? __builtin_clz(a) : 32)
 UNARY(clz64, uint32_t, uint64_t, a ? __builtin_clzll(a) : 64)
-#define TOP32(v) ((v) ? 31u - (uint32_t)__builtin_clz(v) : ~0u)
-#define TOP64(v) ((v) ? 63u - (uint32_t)__builtin_clzll(v) : ~0u)
-#define SIGNLESS(v, T) ((v) < 0 ? ~(T)(v) : (T)(v))
+#define TOP32(v)            ((v) ? 31u - (uint32_t)__builtin_clz(v) : ~0u)
+#define TOP64(v)            ((v) ? 63u - (uint32_t)__builtin_clzll(v) : ~0u)
+#define SIGNLESS(v, T)      ((v) < 0 ? ~(T)(v) : (T)(v))
 #define FROM_TOP(top, bits) ((top) == ~0u ? ~0u : bits - 1u - (top))
 UNARY(bfind_u32, uint32_t, uint32_t, TOP32(a))
 UNARY(bfind_s32, uint32_t, int32_t, TOP32(SIGNLESS(a, uint32_t)))
@@ -153,7 +153,8 @@ UNARY(bfind_shift_s32, uint32_t, int32_t, FROM_TOP(TOP32(SIGNLESS(a, uint32_t)),
 UNARY(bfind_shift_u64, uint32_t, uint64_t, FROM_TOP(TOP64(a), 64))
 UNARY(bfind_shift_s64, uint32_t, int64_t, FROM_TOP(TOP64(SIGNLESS(a, uint64_t)), 64))
 
-BINARY(bmsk_clamp, uint32_t, uint32_t, uint32_t, a > 31 ? 0 : (b > 31 ? ~0u : (1u << (b & 31)) - 1) << (a & 31))
+BINARY(bmsk_clamp, uint32_t, uint32_t, uint32_t,
+       a > 31 ? 0 : (b > 31 ? ~0u : (1u << (b & 31)) - 1) << (a & 31))
 BINARY(bmsk_wrap, uint32_t, uint32_t, uint32_t, ((1u << (b & 31)) - 1) << (a & 31))
 BINARY(szext_u32, uint32_t, uint32_t, uint32_t, field_u32(a, 0, b > 32 ? 32 : b))
 BINARY(szext_s32, int32_t, int32_t, uint32_t, field_s32(a, 0, b > 32 ? 32 : b))

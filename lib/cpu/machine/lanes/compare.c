@@ -82,7 +82,8 @@ static inline uint32_t combine(uint32_t r, uint32_t c, uint32_t how) {
 }
 
 /* p = r op c, q = !r op c */
-static inline const trcpu_insn *conclude(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, uint32_t r) {
+static inline const trcpu_insn *conclude(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
+                                         uint32_t r) {
     uint32_t how = insn->mode >> 5, c = how ? *PREDICATE(4) : 0;
     set_predicate(PREDICATE(1), combine(~r, c, how), mask);
     set_predicate(PREDICATE(0), combine(r, c, how), mask);
@@ -101,15 +102,15 @@ SETP(setp_s32, uint32_t, compare_s32(x, y, insn->mode))
 SETP(setp_u64, uint64_t, compare_u64(x, y, insn->mode))
 SETP(setp_s64, uint64_t, compare_s64(x, y, insn->mode))
 SETP(setp_f64, double, compare_f64(x, y, insn->mode))
-SETP(setp_f32, float, compare_f32(x, y, insn->mode, insn->flags & TRCPU_HAS_FTZ))
-SETP(setp_f16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_F16, insn->flags & TRCPU_HAS_FTZ))
+SETP(setp_f32, float, compare_f32(x, y, insn->mode, insn->flags &TRCPU_HAS_FTZ))
+SETP(setp_f16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_F16, insn->flags &TRCPU_HAS_FTZ))
 SETP(setp_bf16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_BF16, false))
 
 /* p|q are the two halves' results. */
 #define SETP_PAIR(name, format)                                                                              \
     HANDLER(name) {                                                                                          \
         const uint32_t *x = ROW(uint32_t, 2), *y = ROW(uint32_t, 3);                                         \
-        bool ftz = insn->flags & TRCPU_HAS_FTZ;                                                                  \
+        bool ftz = insn->flags & TRCPU_HAS_FTZ;                                                              \
         uint32_t how = insn->mode >> 5, c = how ? *PREDICATE(4) : 0;                                         \
         uint32_t high = compare_half(x, y, insn->mode, 16, format, ftz);                                     \
         set_predicate(PREDICATE(0), combine(compare_half(x, y, insn->mode, 0, format, ftz), c, how), mask);  \
@@ -138,11 +139,11 @@ SET_BOTH(u32, uint32_t, compare_u32(x, y, insn->mode))
 SET_BOTH(s32, uint32_t, compare_s32(x, y, insn->mode))
 SET_BOTH(u64, uint64_t, compare_u64(x, y, insn->mode))
 SET_BOTH(s64, uint64_t, compare_s64(x, y, insn->mode))
-SET_BOTH(f32, float, compare_f32(x, y, insn->mode, insn->flags & TRCPU_HAS_FTZ))
+SET_BOTH(f32, float, compare_f32(x, y, insn->mode, insn->flags &TRCPU_HAS_FTZ))
 SET_BOTH(f64, double, compare_f64(x, y, insn->mode))
-SET(set_f16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_F16, insn->flags & TRCPU_HAS_FTZ), 0x3c00)
+SET(set_f16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_F16, insn->flags &TRCPU_HAS_FTZ), 0x3c00)
 SET(set_bf16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_BF16, false), 0x3f80)
-SET(set_i_f16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_F16, insn->flags & TRCPU_HAS_FTZ), ~0u)
+SET(set_i_f16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_F16, insn->flags &TRCPU_HAS_FTZ), ~0u)
 SET(set_i_bf16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_BF16, false), ~0u)
 
 #define SET_PAIR(name, format, one)                                                                          \
@@ -150,7 +151,7 @@ SET(set_i_bf16, uint32_t, compare_half(x, y, insn->mode, 0, TRCPU_BF16, false), 
         (void)mask;                                                                                          \
         uint32_t *d = ROW(uint32_t, 0);                                                                      \
         const uint32_t *x = ROW(uint32_t, 1), *y = ROW(uint32_t, 2);                                         \
-        bool ftz = insn->flags & TRCPU_HAS_FTZ;                                                                  \
+        bool ftz = insn->flags & TRCPU_HAS_FTZ;                                                              \
         uint32_t how = insn->mode >> 5, c = how ? *PREDICATE(3) : 0;                                         \
         uint32_t low = combine(compare_half(x, y, insn->mode, 0, format, ftz), c, how);                      \
         uint32_t high = combine(compare_half(x, y, insn->mode, 16, format, ftz), c, how);                    \
@@ -163,13 +164,16 @@ SET_PAIR(set_i_f16x2, TRCPU_F16, 0xffff)
 SET_PAIR(set_i_bf16x2, TRCPU_BF16, 0xffff)
 
 #define SETP_FORMS(types, width, handler)                                                                    \
-    {"setp." COMPARISONS "." types, "P=" width width, handler, 0, PURE},                                     \
-        {"setp." COMPARISONS ".?#and|or|xor." types, "P=" width width "p", handler, 0, PURE}
+    {"setp." COMPARISONS "." types, "P=" width width, handler, 0, PURE}, {                                   \
+        "setp." COMPARISONS ".?#and|or|xor." types, "P=" width width "p", handler, 0, PURE                   \
+    }
 #define SET_FORMS(destination, type, width, handler)                                                         \
-    {"set." COMPARISONS ".?ftz." destination "." type, "w=" width width, handler, 0, PURE},                  \
-        {"set." COMPARISONS ".?#and|or|xor.?ftz." destination "." type, "w=" width width "p", handler, 0, PURE}
+    {"set." COMPARISONS ".?ftz." destination "." type, "w=" width width, handler, 0, PURE}, {                \
+        "set." COMPARISONS ".?#and|or|xor.?ftz." destination "." type, "w=" width width "p", handler, 0,     \
+            PURE                                                                                             \
+    }
 #define SET_HALF(destination, type, d, width, handler)                                                       \
-    {"set." COMPARISONS ".?ftz." destination "." type, d "=" width width, handler, 0, PURE}
+    { "set." COMPARISONS ".?ftz." destination "." type, d "=" width width, handler, 0, PURE }
 
 FORMS(compare){
     SETP_FORMS("b16|u16", "h", setp_u16),

@@ -20,7 +20,7 @@
         const source *a = ROW(source, 1);                                                                    \
         LANES {                                                                                              \
             S v = (S)a[l];                                                                                   \
-            bool under = v < 0 && (int64_t)v < (int64_t)(low), over = v > 0 && (uint64_t)v > (uint64_t)(high); \
+            bool under = v < 0 && (int64_t)v<(int64_t)(low), over = v> 0 && (uint64_t)v > (uint64_t)(high);  \
             d[l] = (uint32_t)(under ? (D)(low) : over ? (D)(high) : (D)v) & keep;                            \
         }                                                                                                    \
         return insn + 1;                                                                                     \
@@ -39,7 +39,7 @@
         const source *a = ROW(source, 1);                                                                    \
         LANES {                                                                                              \
             S v = (S)a[l];                                                                                   \
-            bool under = v < 0 && (int64_t)v < (int64_t)(low), over = v > 0 && (uint64_t)v > (uint64_t)(high); \
+            bool under = v < 0 && (int64_t)v<(int64_t)(low), over = v> 0 && (uint64_t)v > (uint64_t)(high);  \
             d[l] = (uint64_t)(under ? (D)(low) : over ? (D)(high) : (D)v);                                   \
         }                                                                                                    \
         return insn + 1;                                                                                     \
@@ -105,7 +105,8 @@ static inline void round_to_integers(double v[32], uint32_t rounding) {
         double v[32];                                                                                        \
         read_floats(warp, insn, insn->mode >> 2 & 3, v);                                                     \
         round_to_integers(v, insn->mode & 3);                                                                \
-        d_row *d = ROW(d_row, 0), keep = sizeof(d_row) == 4 && insn->width <= 2 ? (d_row)0xffff : (d_row)~(d_row)0; \
+        d_row *d = ROW(d_row, 0),                                                                            \
+              keep = sizeof(d_row) == 4 && insn->width <= 2 ? (d_row)0xffff : (d_row) ~(d_row)0;             \
         LANES {                                                                                              \
             double x = v[l] > (double)(low) ? v[l] : (double)(low);                                          \
             D r = x >= (limit) ? (high) : (D)(x >= (limit) ? 0 : x);                                         \
@@ -166,10 +167,11 @@ UNARY(f16_f32_plain, float, uint32_t, trcpu_widen(a & 0xffff, TRCPU_F16))
 UNARY(bf16_f32, float, uint32_t, last_touch(trcpu_float(a << 16), insn->flags))
 UNARY(f16_f64, double, uint32_t, trcpu_widen(a & 0xffff, TRCPU_F16))
 UNARY(bf16_f64, double, uint32_t, trcpu_widen(a & 0xffff, TRCPU_BF16))
-UNARY(f32_f32, float, float, last_touch(insn->flags & TRCPU_HAS_FTZ ? flush(a) : a, insn->flags))
+UNARY(f32_f32, float, float, last_touch(insn->flags &TRCPU_HAS_FTZ ? flush(a) : a, insn->flags))
 
 static inline int narrow_flags(const trcpu_insn *insn) {
-    return (insn->flags & TRCPU_HAS_RELU ? TRCPU_RELU : 0) | (insn->flags & TRCPU_HAS_SAT ? TRCPU_SATFINITE : 0);
+    return (insn->flags & TRCPU_HAS_RELU ? TRCPU_RELU : 0) |
+           (insn->flags & TRCPU_HAS_SAT ? TRCPU_SATFINITE : 0);
 }
 
 /* mode: rounding, and what it becomes in bits 2 and 3 */
@@ -187,11 +189,14 @@ static inline uint32_t saturate16(uint32_t bits, uint32_t flags, uint32_t one, u
     if (!(flags & TRCPU_HAS_SAT)) return bits;
     return bits & 0x8000 || (bits & 0x7fff) > infinity ? 0 : bits > one ? one : bits;
 }
-UNARY(f32_f16_sat, uint32_t, float, saturate16(trcpu_narrow(a, TRCPU_F16, insn->mode, 0), TRCPU_HAS_SAT, 0x3c00, 0x7c00))
+UNARY(f32_f16_sat, uint32_t, float,
+      saturate16(trcpu_narrow(a, TRCPU_F16, insn->mode, 0), TRCPU_HAS_SAT, 0x3c00, 0x7c00))
 UNARY(f64_f16, uint32_t, double, trcpu_narrow_double(a, TRCPU_F16, insn->mode, 0))
 UNARY(f64_bf16, uint32_t, double, trcpu_narrow_double(a, TRCPU_BF16, insn->mode, 0))
-UNARY(f16_bf16, uint32_t, uint32_t, trcpu_narrow(trcpu_widen(a & 0xffff, TRCPU_F16), TRCPU_BF16, insn->mode, 0))
-UNARY(bf16_f16, uint32_t, uint32_t, trcpu_narrow(trcpu_widen(a & 0xffff, TRCPU_BF16), TRCPU_F16, insn->mode, 0))
+UNARY(f16_bf16, uint32_t, uint32_t,
+      trcpu_narrow(trcpu_widen(a & 0xffff, TRCPU_F16), TRCPU_BF16, insn->mode, 0))
+UNARY(bf16_f16, uint32_t, uint32_t,
+      trcpu_narrow(trcpu_widen(a & 0xffff, TRCPU_BF16), TRCPU_F16, insn->mode, 0))
 UNARY(f16_f16_sat, uint32_t, uint32_t, saturate16(a, TRCPU_HAS_SAT, 0x3c00, 0x7c00))
 
 HANDLER(f32_tf32) {
@@ -218,7 +223,8 @@ HANDLER(f16x2_pair) {
     float high[32], low[32];
     trcpu_row_widen(high, ROW(uint32_t, 1), 16, TRCPU_F16);
     trcpu_row_widen(low, ROW(uint32_t, 1), 0, TRCPU_F16);
-    trcpu_row_narrow_pair(ROW(uint32_t, 0), high, low, format_of(insn->mode >> 2 & 3), TRCPU_ROUND_NEAREST, narrow_flags(insn));
+    trcpu_row_narrow_pair(ROW(uint32_t, 0), high, low, format_of(insn->mode >> 2 & 3), TRCPU_ROUND_NEAREST,
+                          narrow_flags(insn));
     return insn + 1;
 }
 
@@ -227,7 +233,8 @@ HANDLER(fp8_pair) {
     float high[32], low[32];
     trcpu_row_widen(high, ROW(uint32_t, 1), 8, format_of(insn->mode >> 2 & 3));
     trcpu_row_widen(low, ROW(uint32_t, 1), 0, format_of(insn->mode >> 2 & 3));
-    trcpu_row_narrow_pair(ROW(uint32_t, 0), high, low, TRCPU_F16, TRCPU_ROUND_NEAREST, insn->flags & TRCPU_HAS_RELU ? TRCPU_RELU : 0);
+    trcpu_row_narrow_pair(ROW(uint32_t, 0), high, low, TRCPU_F16, TRCPU_ROUND_NEAREST,
+                          insn->flags & TRCPU_HAS_RELU ? TRCPU_RELU : 0);
     return insn + 1;
 }
 
@@ -248,15 +255,19 @@ INTEGRAL(integral_f16, uint32_t, F16, trcpu_narrow((float)v[l], TRCPU_F16, TRCPU
 INTEGRAL(integral_bf16, uint32_t, BF16, trcpu_narrow((float)v[l], TRCPU_BF16, TRCPU_ROUND_NEAREST, 0))
 
 #define INT_FORM(d, s, operands)                                                                             \
-    {"cvt." #d "." #s, operands, s##_##d, 0, PURE}, {"cvt.sat." #d "." #s, operands, s##_##d##_sat, 0, PURE}
+    {"cvt." #d "." #s, operands, s##_##d, 0, PURE}, {                                                        \
+        "cvt.sat." #d "." #s, operands, s##_##d##_sat, 0, PURE                                               \
+    }
 #define INT_FORMS(s, w)                                                                                      \
     INT_FORM(u8, s, "n=" w), INT_FORM(s8, s, "n=" w), INT_FORM(u16, s, "n=" w), INT_FORM(s16, s, "n=" w),    \
-        INT_FORM(u32, s, "n=" w), INT_FORM(s32, s, "n=" w), INT_FORM(u64, s, "d=" w), INT_FORM(s64, s, "d=" w), \
-        {"cvt.rn.f32." #s, "w=" w, s##_f32, 0, PURE}, {"cvt.rn.f64." #s, "d=" w, s##_f64, 0, PURE},          \
+        INT_FORM(u32, s, "n=" w), INT_FORM(s32, s, "n=" w), INT_FORM(u64, s, "d=" w),                        \
+        INT_FORM(s64, s, "d=" w), {"cvt.rn.f32." #s, "w=" w, s##_f32, 0, PURE},                              \
+        {"cvt.rn.f64." #s, "d=" w, s##_f64, 0, PURE},                                                        \
         {"cvt.#rn|rz|rm|rp.?ftz.?sat.f32." #s, "w=" w, s##_f32_directed, 0, PURE},                           \
         {"cvt.#rn|rz|rm|rp.f64." #s, "d=" w, s##_f64_directed, 0, PURE},                                     \
-        {"cvt.#rn|rz|rm|rp.f16." #s, "h=" w, s##_f16, 0, PURE},                                              \
-        {"cvt.#rn|rz|rm|rp.bf16." #s, "h=" w, s##_bf16, 0, PURE}
+        {"cvt.#rn|rz|rm|rp.f16." #s, "h=" w, s##_f16, 0, PURE}, {                                            \
+        "cvt.#rn|rz|rm|rp.bf16." #s, "h=" w, s##_bf16, 0, PURE                                               \
+    }
 #define ROUNDINGS "#rni|rzi|rmi|rpi"
 #define FLOAT_FORMS(f, w, kind)                                                                              \
     {"cvt." ROUNDINGS ".?ftz.?sat.u8." f, "n=" w, float_u8, kind << 2, PURE},                                \
@@ -265,8 +276,9 @@ INTEGRAL(integral_bf16, uint32_t, BF16, trcpu_narrow((float)v[l], TRCPU_BF16, TR
         {"cvt." ROUNDINGS ".?ftz.?sat.s16." f, "n=" w, float_s16, kind << 2, PURE},                          \
         {"cvt." ROUNDINGS ".?ftz.?sat.u32." f, "n=" w, float_u32, kind << 2, PURE},                          \
         {"cvt." ROUNDINGS ".?ftz.?sat.s32." f, "n=" w, float_s32, kind << 2, PURE},                          \
-        {"cvt." ROUNDINGS ".?ftz.?sat.u64." f, "d=" w, float_u64, kind << 2, PURE},                          \
-        {"cvt." ROUNDINGS ".?ftz.?sat.s64." f, "d=" w, float_s64, kind << 2, PURE}
+        {"cvt." ROUNDINGS ".?ftz.?sat.u64." f, "d=" w, float_u64, kind << 2, PURE}, {                        \
+        "cvt." ROUNDINGS ".?ftz.?sat.s64." f, "d=" w, float_s64, kind << 2, PURE                             \
+    }
 
 FORMS(convert){
     INT_FORMS(u8, "n"),

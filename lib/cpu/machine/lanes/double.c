@@ -65,8 +65,18 @@ UNARY(rcp_coarse, double, double, COARSE(1.0 / flush64(a)))
 UNARY(rsqrt_coarse, double, double, COARSE(1.0 / sqrt(flush64(a))))
 UNARY(rsqrt_approx, double, double, canonical64(1.0 / sqrt(a)))
 
-BINARY(min_f64, double, double, double, canonical64(a != a ? b : b != b ? a : a == b ? double_of(bits64(a) | bits64(b)) : a < b ? a : b))
-BINARY(max_f64, double, double, double, canonical64(a != a ? b : b != b ? a : a == b ? double_of(bits64(a) & bits64(b)) : a > b ? a : b))
+BINARY(min_f64, double, double, double,
+       canonical64(a != a   ? b
+                   : b != b ? a
+                   : a == b ? double_of(bits64(a) | bits64(b))
+                   : a < b  ? a
+                            : b))
+BINARY(max_f64, double, double, double,
+       canonical64(a != a   ? b
+                   : b != b ? a
+                   : a == b ? double_of(bits64(a) & bits64(b))
+                   : a > b  ? a
+                            : b))
 UNARY(neg, uint64_t, uint64_t, a ^ 0x8000000000000000u)
 UNARY(magnitude, uint64_t, uint64_t, a & 0x7fffffffffffffffu)
 BINARY(copysign_f64, uint64_t, uint64_t, uint64_t, (a & 0x8000000000000000u) | (b & 0x7fffffffffffffffu))
@@ -76,14 +86,16 @@ HANDLER(testp) {
     uint32_t r = 0;
     for (uint32_t l = 0; l < 32; l++) {
         uint64_t m = a[l] & 0x7fffffffffffffffu;
-        bool is[] = {m < infinity, m == infinity, m <= infinity, m > infinity, m >= least && m < infinity, m < least && m};
+        bool is[] = {m<infinity, m == infinity, m <= infinity, m> infinity, m >= least && m < infinity,
+                     m < least && m};
         r |= (uint32_t)is[insn->mode] << l;
     }
     set_predicate(PREDICATE(0), r, mask);
     return insn + 1;
 }
 
-#define DIRECTED_FORM(base, operands, handler) {base ".#rn|rz|rm|rp.f64", operands, handler, 0, 0}
+#define DIRECTED_FORM(base, operands, handler)                                                               \
+    { base ".#rn|rz|rm|rp.f64", operands, handler, 0, 0 }
 FORMS(double){
     {"add.?rn.f64", "d=dd", add, 0, PURE},
     DIRECTED_FORM("add", "d=dd", add_directed),

@@ -29,7 +29,8 @@ static float directed_fma(float a, float b, float c, trcpu_rounding rounding) {
 
 static float directed_add(float a, float b, trcpu_rounding rounding) {
     double s = (double)a + b;
-    if (s == 0 && (a != 0 || b != 0 || signbit(a) != signbit(b))) return rounding == TRCPU_ROUND_DOWN ? -0.0f : 0.0f;
+    if (s == 0 && (a != 0 || b != 0 || signbit(a) != signbit(b)))
+        return rounding == TRCPU_ROUND_DOWN ? -0.0f : 0.0f;
     return round_directed(s, isfinite(s) ? sum_error(a, b, s) : 0, rounding);
 }
 
@@ -61,12 +62,15 @@ static inline float input(float value, uint32_t flags) {
 #define FLOAT2(name, expression)                                                                             \
     BINARY(name, float, float, float, canonical(expression))                                                 \
     BINARY(name##_ftz, float, float, float, (a = flush(a), b = flush(b), flush(canonical(expression))))      \
-    BINARY(name##_any, float, float, float, (a = input(a, insn->flags), b = input(b, insn->flags), finish(expression, insn->flags)))
+    BINARY(name##_any, float, float, float,                                                                  \
+           (a = input(a, insn->flags), b = input(b, insn->flags), finish(expression, insn->flags)))
 #define FLOAT3(name, expression)                                                                             \
     TERNARY(name, float, float, float, float, canonical(expression))                                         \
-    TERNARY(name##_ftz, float, float, float, float, (a = flush(a), b = flush(b), c = flush(c), flush(canonical(expression)))) \
+    TERNARY(name##_ftz, float, float, float, float,                                                          \
+            (a = flush(a), b = flush(b), c = flush(c), flush(canonical(expression))))                        \
     TERNARY(name##_any, float, float, float, float,                                                          \
-            (a = input(a, insn->flags), b = input(b, insn->flags), c = input(c, insn->flags), finish(expression, insn->flags)))
+            (a = input(a, insn->flags), b = input(b, insn->flags), c = input(c, insn->flags),                \
+             finish(expression, insn->flags)))
 #define FLOAT1(name, expression)                                                                             \
     UNARY(name, float, float, canonical(expression))                                                         \
     UNARY(name##_ftz, float, float, (a = flush(a), flush(canonical(expression))))                            \
@@ -81,14 +85,19 @@ FLOAT1(root, sqrtf(a))
 FLOAT1(reciprocal, 1.0f / a)
 
 /* mode: the rounding, as trcpu_rounding has it. */
-BINARY(add_directed, float, float, float, finish(directed_add(input(a, insn->flags), input(b, insn->flags), insn->mode), insn->flags))
-BINARY(sub_directed, float, float, float, finish(directed_add(input(a, insn->flags), -input(b, insn->flags), insn->mode), insn->flags))
-BINARY(mul_directed, float, float, float, finish(directed_mul(input(a, insn->flags), input(b, insn->flags), insn->mode), insn->flags))
-BINARY(div_directed, float, float, float, finish(directed_div(input(a, insn->flags), input(b, insn->flags), insn->mode), insn->flags))
+BINARY(add_directed, float, float, float,
+       finish(directed_add(input(a, insn->flags), input(b, insn->flags), insn->mode), insn->flags))
+BINARY(sub_directed, float, float, float,
+       finish(directed_add(input(a, insn->flags), -input(b, insn->flags), insn->mode), insn->flags))
+BINARY(mul_directed, float, float, float,
+       finish(directed_mul(input(a, insn->flags), input(b, insn->flags), insn->mode), insn->flags))
+BINARY(div_directed, float, float, float,
+       finish(directed_div(input(a, insn->flags), input(b, insn->flags), insn->mode), insn->flags))
 UNARY(rcp_directed, float, float, finish(directed_div(1.0f, input(a, insn->flags), insn->mode), insn->flags))
 UNARY(sqrt_directed, float, float, finish(directed_sqrt(input(a, insn->flags), insn->mode), insn->flags))
 TERNARY(fma_directed, float, float, float, float,
-        finish(directed_fma(input(a, insn->flags), input(b, insn->flags), input(c, insn->flags), insn->mode), insn->flags))
+        finish(directed_fma(input(a, insn->flags), input(b, insn->flags), input(c, insn->flags), insn->mode),
+               insn->flags))
 
 /* A NaN loses against a number, but with .NaN wins; -0 is below +0. */
 static inline float lesser(float a, float b) {
@@ -106,7 +115,8 @@ static inline float greater(float a, float b) {
     return b != b ? a : r;
 }
 static inline float pick(float r, float a, float b, uint32_t flags) {
-    if (flags & TRCPU_HAS_ABS) r = trcpu_float((trcpu_bits(r) & 0x7fffffff) | ((trcpu_bits(a) ^ trcpu_bits(b)) & 0x80000000));
+    if (flags & TRCPU_HAS_ABS)
+        r = trcpu_float((trcpu_bits(r) & 0x7fffffff) | ((trcpu_bits(a) ^ trcpu_bits(b)) & 0x80000000));
     if (flags & TRCPU_HAS_NAN && (a != a || b != b)) r = trcpu_float(0x7fffffff);
     return canonical(r);
 }
@@ -115,8 +125,11 @@ BINARY(min_f32, float, float, float, canonical(lesser(a, b)))
 BINARY(max_f32, float, float, float, canonical(greater(a, b)))
 BINARY(min_any, float, float, float, pick(lesser(OPERAND(a), OPERAND(b)), a, b, insn->flags))
 BINARY(max_any, float, float, float, pick(greater(OPERAND(a), OPERAND(b)), a, b, insn->flags))
-TERNARY(min3, float, float, float, float, pick(lesser(pick(lesser(OPERAND(a), OPERAND(b)), a, b, insn->flags), OPERAND(c)), a, c, insn->flags))
-TERNARY(max3, float, float, float, float, pick(greater(pick(greater(OPERAND(a), OPERAND(b)), a, b, insn->flags), OPERAND(c)), a, c, insn->flags))
+TERNARY(min3, float, float, float, float,
+        pick(lesser(pick(lesser(OPERAND(a), OPERAND(b)), a, b, insn->flags), OPERAND(c)), a, c, insn->flags))
+TERNARY(max3, float, float, float, float,
+        pick(greater(pick(greater(OPERAND(a), OPERAND(b)), a, b, insn->flags), OPERAND(c)), a, c,
+             insn->flags))
 
 UNARY(neg, uint32_t, uint32_t, a ^ 0x80000000)
 UNARY(neg_ftz, float, float, -flush(a))
@@ -130,8 +143,8 @@ HANDLER(testp) {
     uint32_t r = 0;
     for (uint32_t l = 0; l < 32; l++) {
         uint32_t m = a[l] & 0x7fffffff;
-        bool is[] = {m < 0x7f800000, m == 0x7f800000, m <= 0x7f800000, m > 0x7f800000, m >= 0x800000 && m < 0x7f800000,
-                     m < 0x800000 && m};
+        bool is[] = {m<0x7f800000, m == 0x7f800000, m <= 0x7f800000, m> 0x7f800000,
+                     m >= 0x800000 && m < 0x7f800000, m < 0x800000 && m};
         r |= (uint32_t)is[insn->mode] << l;
     }
     set_predicate(PREDICATE(0), r, mask);
@@ -139,10 +152,12 @@ HANDLER(testp) {
 }
 
 #define FLOAT_FORMS(pattern, operands, handler)                                                              \
-    {pattern ".f32", operands, handler, 0, PURE}, {pattern ".ftz.f32", operands, handler##_ftz, 0, PURE},    \
-        {pattern ".?ftz.sat.f32", operands, handler##_any, 0, PURE}
+    {pattern ".f32", operands, handler, 0, PURE}, {pattern ".ftz.f32", operands, handler##_ftz, 0, PURE}, {  \
+        pattern ".?ftz.sat.f32", operands, handler##_any, 0, PURE                                            \
+    }
 /* "#": rn is 0, so the place is the rounding */
-#define DIRECTED(base, operands, handler) {base ".#rn|rz|rm|rp.?ftz.?sat.f32", operands, handler, 0, PURE}
+#define DIRECTED(base, operands, handler)                                                                    \
+    { base ".#rn|rz|rm|rp.?ftz.?sat.f32", operands, handler, 0, PURE }
 
 FORMS(float){
     FLOAT_FORMS("add.?rn", "w=ww", add),

@@ -52,7 +52,7 @@ static inline float extreme(float a, float b, bool greatest, uint32_t flags) {
 }
 
 /* The four formats of an operation on floats x, y, z; `plain` skips what no flag asks for. */
-#define IN(v, format) narrow_in(v, format, flags)
+#define IN(v, format)                    narrow_in(v, format, flags)
 #define ONE2(format, operation, a, b)    operation(format, IN(a, format), IN(b, format))
 #define ONE3(format, operation, a, b, c) operation(format, IN(a, format), IN(b, format), IN(c, format))
 #define LOOPED(handler, loop)                                                                                \
@@ -61,7 +61,8 @@ static inline float extreme(float a, float b, bool greatest, uint32_t flags) {
         uint32_t *d = ROW(uint32_t, 0);                                                                      \
         const uint32_t *a = ROW(uint32_t, 1), *b = ROW(uint32_t, 2), *c = ROW(uint32_t, 3);                  \
         (void)c;                                                                                             \
-        const uint32_t wanted = insn->flags & (TRCPU_HAS_FTZ | TRCPU_HAS_SAT | TRCPU_HAS_RELU | TRCPU_HAS_NAN | TRCPU_HAS_ABS);  \
+        const uint32_t wanted =                                                                              \
+            insn->flags & (TRCPU_HAS_FTZ | TRCPU_HAS_SAT | TRCPU_HAS_RELU | TRCPU_HAS_NAN | TRCPU_HAS_ABS);  \
         if (wanted == 0) {                                                                                   \
             const uint32_t flags = 0;                                                                        \
             LANES d[l] = loop;                                                                               \
@@ -74,8 +75,10 @@ static inline float extreme(float a, float b, bool greatest, uint32_t flags) {
 #define HALF2(name, operation)                                                                               \
     LOOPED(name##_f16, ONE2(TRCPU_F16, operation, a[l], b[l]))                                               \
     LOOPED(name##_bf16, ONE2(TRCPU_BF16, operation, a[l], b[l]))                                             \
-    LOOPED(name##_f16x2, ONE2(TRCPU_F16, operation, a[l], b[l]) | ONE2(TRCPU_F16, operation, a[l] >> 16, b[l] >> 16) << 16) \
-    LOOPED(name##_bf16x2, ONE2(TRCPU_BF16, operation, a[l], b[l]) | ONE2(TRCPU_BF16, operation, a[l] >> 16, b[l] >> 16) << 16)
+    LOOPED(name##_f16x2, ONE2(TRCPU_F16, operation, a[l], b[l]) |                                            \
+                             ONE2(TRCPU_F16, operation, a[l] >> 16, b[l] >> 16) << 16)                       \
+    LOOPED(name##_bf16x2, ONE2(TRCPU_BF16, operation, a[l], b[l]) |                                          \
+                              ONE2(TRCPU_BF16, operation, a[l] >> 16, b[l] >> 16) << 16)
 #define HALF3(name, operation)                                                                               \
     LOOPED(name##_f16, ONE3(TRCPU_F16, operation, a[l], b[l], c[l]))                                         \
     LOOPED(name##_bf16, ONE3(TRCPU_BF16, operation, a[l], b[l], c[l]))                                       \
@@ -97,8 +100,9 @@ HALF2(min, MIN)
 HALF2(max, MAX)
 HALF3(fused, FMA)
 
-#define SUBNORMAL16(v) ((v) & 0x7c00 ? (v) : (v) & 0x8000)
-#define FLUSHED(v)     (insn->flags & TRCPU_HAS_FTZ ? (SUBNORMAL16((v) & 0xffff) | SUBNORMAL16((v) >> 16) << 16) : (v))
+#define SUBNORMAL16(v) ((v)&0x7c00 ? (v) : (v)&0x8000)
+#define FLUSHED(v)                                                                                           \
+    (insn->flags & TRCPU_HAS_FTZ ? (SUBNORMAL16((v)&0xffff) | SUBNORMAL16((v) >> 16) << 16) : (v))
 UNARY(neg_one, uint32_t, uint32_t, FLUSHED(a) ^ 0x8000)
 UNARY(neg_two, uint32_t, uint32_t, FLUSHED(a) ^ 0x80008000)
 UNARY(abs_one, uint32_t, uint32_t, FLUSHED(a) & 0x7fff)
@@ -107,8 +111,9 @@ UNARY(abs_two, uint32_t, uint32_t, FLUSHED(a) & 0x7fff7fff)
 #define FORMS_OF(name, modifiers, operands1, operands2, handler)                                             \
     {name modifiers ".f16", operands1, handler##_f16, 0, PURE},                                              \
         {name modifiers ".bf16", operands1, handler##_bf16, 0, PURE},                                        \
-        {name modifiers ".f16x2", operands2, handler##_f16x2, 0, PURE},                                      \
-        {name modifiers ".bf16x2", operands2, handler##_bf16x2, 0, PURE}
+        {name modifiers ".f16x2", operands2, handler##_f16x2, 0, PURE}, {                                    \
+        name modifiers ".bf16x2", operands2, handler##_bf16x2, 0, PURE                                       \
+    }
 
 FORMS(half){
     FORMS_OF("add", ".?rn.?ftz.?sat", "h=hh", "w=ww", add),

@@ -15,7 +15,8 @@ HANDLER(join16x4) {
     (void)mask;
     uint64_t *d = ROW(uint64_t, 0);
     const uint32_t *a = ROW(uint32_t, 1), *b = ROW(uint32_t, 2), *c = ROW(uint32_t, 3), *e = ROW(uint32_t, 4);
-    LANES d[l] = (uint16_t)a[l] | (uint64_t)(uint16_t)b[l] << 16 | (uint64_t)(uint16_t)c[l] << 32 | (uint64_t)e[l] << 48;
+    LANES d[l] = (uint16_t)a[l] | (uint64_t)(uint16_t)b[l] << 16 | (uint64_t)(uint16_t)c[l] << 32 |
+                 (uint64_t)e[l] << 48;
     return insn + 1;
 }
 
@@ -89,7 +90,8 @@ UNARY(to_local_narrow, uint64_t, uint32_t, a | TRCPU_WINDOW_LOCAL)
 UNARY(to_param_narrow, uint64_t, uint32_t, a | TRCPU_WINDOW_PARAM)
 UNARY(from_window, uint64_t, uint64_t, (uint32_t)a)
 
-static const uint64_t windows[] = {[TRCPU_SPACE_SHARED] = TRCPU_WINDOW_SHARED, [TRCPU_SPACE_LOCAL] = TRCPU_WINDOW_LOCAL,
+static const uint64_t windows[] = {[TRCPU_SPACE_SHARED] = TRCPU_WINDOW_SHARED,
+                                   [TRCPU_SPACE_LOCAL] = TRCPU_WINDOW_LOCAL,
                                    [TRCPU_SPACE_PARAM] = TRCPU_WINDOW_PARAM};
 
 HANDLER(isspacep) {

@@ -58,28 +58,18 @@ static void run_counted(trcpu_warp *warp) {
     run_warp(warp, warp->launch->counters);
 }
 
-static const trcpu_form *const tables[] = {TRCPU_NAMED(trcpu_forms_control),
-                                           TRCPU_NAMED(trcpu_forms_move),
-                                           TRCPU_NAMED(trcpu_forms_integer),
-                                           TRCPU_NAMED(trcpu_forms_bits),
-                                           TRCPU_NAMED(trcpu_forms_float),
-                                           TRCPU_NAMED(trcpu_forms_double),
-                                           TRCPU_NAMED(trcpu_forms_half),
-                                           TRCPU_NAMED(trcpu_forms_approximate),
-                                           TRCPU_NAMED(trcpu_forms_convert),
-                                           TRCPU_NAMED(trcpu_forms_compare),
-                                           TRCPU_NAMED(trcpu_forms_access),
-                                           TRCPU_NAMED(trcpu_forms_atomic),
-                                           TRCPU_NAMED(trcpu_forms_async),
-                                           TRCPU_NAMED(trcpu_forms_shuffle),
-                                           TRCPU_NAMED(trcpu_forms_barrier),
-                                           TRCPU_NAMED(trcpu_forms_matrix),
-                                           TRCPU_NAMED(trcpu_forms_mma),
-                                           TRCPU_NAMED(trcpu_forms_wgmma),
-                                           TRCPU_NAMED(trcpu_forms_mbarrier),
-                                           TRCPU_NAMED(trcpu_forms_bulk),
-                                           TRCPU_NAMED(trcpu_forms_cluster),
-                                           NULL};
+static const trcpu_form *const tables[] = {
+    TRCPU_NAMED(trcpu_forms_control),  TRCPU_NAMED(trcpu_forms_move),
+    TRCPU_NAMED(trcpu_forms_integer),  TRCPU_NAMED(trcpu_forms_bits),
+    TRCPU_NAMED(trcpu_forms_float),    TRCPU_NAMED(trcpu_forms_double),
+    TRCPU_NAMED(trcpu_forms_half),     TRCPU_NAMED(trcpu_forms_approximate),
+    TRCPU_NAMED(trcpu_forms_convert),  TRCPU_NAMED(trcpu_forms_compare),
+    TRCPU_NAMED(trcpu_forms_access),   TRCPU_NAMED(trcpu_forms_atomic),
+    TRCPU_NAMED(trcpu_forms_async),    TRCPU_NAMED(trcpu_forms_shuffle),
+    TRCPU_NAMED(trcpu_forms_barrier),  TRCPU_NAMED(trcpu_forms_matrix),
+    TRCPU_NAMED(trcpu_forms_mma),      TRCPU_NAMED(trcpu_forms_wgmma),
+    TRCPU_NAMED(trcpu_forms_mbarrier), TRCPU_NAMED(trcpu_forms_bulk),
+    TRCPU_NAMED(trcpu_forms_cluster),  NULL};
 
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)

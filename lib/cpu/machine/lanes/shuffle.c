@@ -4,7 +4,7 @@
 /* Lanes that a .sync names and that live must be here. */
 #define TOGETHER(members)                                                                                    \
     do {                                                                                                     \
-        uint32_t wanted_ = (members) & warp->live;                                                           \
+        uint32_t wanted_ = (members)&warp->live;                                                             \
         if (wanted_ & ~warp->active) return trcpu_warp_gather(warp, insn, wanted_);                          \
     } while (0)
 

@@ -18,7 +18,7 @@ BINARY(sub_sat_s32, uint32_t, int32_t, int32_t, clamp_s32((int64_t)a - b))
 TERNARY(mad_hi_sat_s32, uint32_t, int32_t, int32_t, int32_t, clamp_s32((((int64_t)a * b) >> 32) + c))
 
 /* Division by zero is all ones, as the hardware gives; the most negative by -1 is itself. */
-#define DIVIDE(bits, wide)                                                                                   \
+#define DIVIDE(bits)                                                                                         \
     static inline uint##bits##_t divide_s##bits(int##bits##_t a, int##bits##_t b) {                          \
         return b == 0    ? (uint##bits##_t) - 1                                                              \
                : b == -1 ? (uint##bits##_t)0 - (uint##bits##_t)a                                             \
@@ -27,9 +27,8 @@ TERNARY(mad_hi_sat_s32, uint32_t, int32_t, int32_t, int32_t, clamp_s32((((int64_
     static inline uint##bits##_t remain_s##bits(int##bits##_t a, int##bits##_t b) {                          \
         return b == 0 ? (uint##bits##_t)a : b == -1 ? 0 : (uint##bits##_t)(a % b);                           \
     }
-DIVIDE(16, 32)
-DIVIDE(32, 64)
-DIVIDE(64, 64)
+DIVIDE(16)
+DIVIDE(64)
 BINARY(div_s16, uint32_t, uint32_t, uint32_t, divide_s16((int16_t)a, (int16_t)b))
 BINARY(rem_s16, uint32_t, uint32_t, uint32_t, remain_s16((int16_t)a, (int16_t)b))
 BINARY(div_u16, uint32_t, uint32_t, uint32_t, (uint16_t)(b ? a / b : 0xffff))

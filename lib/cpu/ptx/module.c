@@ -10,27 +10,29 @@ static void *push(trcpu_parser *parser, void *array, uint32_t *count, size_t ele
     return grown;
 }
 
+/* The digits of `word` from *at on; *at is behind them. What is out of every range stays so. */
+static int digits(trcpu_text word, uint32_t *at) {
+    int value = 0;
+    for (; *at < word.size && word.at[*at] >= '0' && word.at[*at] <= '9'; ++*at)
+        if (value < 10000) value = value * 10 + (word.at[*at] - '0');
+    return value;
+}
+
 static void version(trcpu_parser *parser) {
     trcpu_text word = trcpu_parser_word(parser);
-    int parts[2] = {0}, part = 0;
-    for (uint32_t i = 0; i < word.size && part < 2; i++) {
-        if (word.at[i] == '.')
-            part++;
-        else
-            parts[part] = parts[part] * 10 + (word.at[i] - '0');
-    }
-    parser->ptx->version = parts[0] * 10 + parts[1];
-    if (parts[0] < 1 || parts[0] > 99) trcpu_parser_fail(parser, parser->line, "a version like 8.4 expected");
+    uint32_t at = 0;
+    int major = digits(word, &at), minor = 0;
+    if (at < word.size && word.at[at] == '.') at++, minor = digits(word, &at);
+    parser->ptx->version = major * 10 + minor;
+    if (major < 1 || major > 99 || minor > 9 || at < word.size)
+        trcpu_parser_fail(parser, parser->line, "a version like 8.4 expected");
 }
 
 static void target(trcpu_parser *parser) {
     do {
         trcpu_text word = trcpu_parser_word(parser);
-        if (word.size > 3 && memcmp(word.at, "sm_", 3) == 0) {
-            parser->ptx->target = 0;
-            for (uint32_t i = 3; i < word.size && word.at[i] >= '0' && word.at[i] <= '9'; i++)
-                parser->ptx->target = parser->ptx->target * 10 + (word.at[i] - '0');
-        }
+        uint32_t at = 3;
+        if (word.size > 3 && memcmp(word.at, "sm_", 3) == 0) parser->ptx->target = digits(word, &at);
     } while (trcpu_parser_accept(parser, ','));
 }
 

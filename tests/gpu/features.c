@@ -228,6 +228,7 @@ void test_contexts(gpu *gpu) {
 
     /* A stream of a context that is not current. */
     CUstream stream;
+    free(ptx);
     kernel = load_slow(gpu, &ptx);
     context = make_context(gpu);
     cu(gpu, cuStreamCreate(&stream, 0));

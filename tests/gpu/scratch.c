@@ -114,7 +114,7 @@ void test_graph(gpu *gpu) {
         start(plain, stream, out2, i + 1000, &status);
         if (i % 50) continue;
         ok(gpu, tr_device_free(gpu->runner, allocate(gpu, 1 << 20), &error));
-        if (i == 500) tr_kernel_destroy(plain), plain = load_scratching(gpu, &ptx2);
+        if (i == 500) tr_kernel_destroy(plain), free(ptx2), plain = load_scratching(gpu, &ptx2);
         cu(gpu, cuStreamSynchronize(side));
         read_back(gpu, got, out, sizeof got);
         need(gpu, is_right(got, 77));

@@ -52,7 +52,7 @@ static char *parse_shape(const char *text, const char *from, const char *to, npy
     if (!array->element) return wrong(text, "there is no element type '%.*s'", (int)(bracket - from), from);
     array->bytes = npy_element_size(array->element);
     for (const char *at = bracket + 1; at < to - 1;) {
-        char *end;
+        char *end = (char *)at;
         errno = 0;
         unsigned long long length = *at == '-' ? (errno = ERANGE, 0) : strtoull(at, &end, 10);
         if (errno || end == at || (*end != ',' && end != to - 1))

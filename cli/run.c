@@ -177,9 +177,10 @@ static int run_kernel(run *run, tr_runner *runner, const tr_kernel *kernel) {
     tr_tensor_map *maps = aligned_alloc(64, (run->count + 1) * sizeof *maps);
     run->memory = calloc(run->count + 1, sizeof *run->memory);
     tr_error *error = NULL;
-    int status = values && maps && run->memory ? EXIT_OK : fail("out of memory");
-    if (!status &&
-        (bring(run, runner, kernel, values, maps, &error) || launch(run, runner, kernel, values, &error)))
+    int status = EXIT_OK;
+    if (!values || !maps || !run->memory)
+        status = fail("out of memory");
+    else if (bring(run, runner, kernel, values, maps, &error) || launch(run, runner, kernel, values, &error))
         status = fail_with(error, run->options.log);
     if (!status) status = bring_back(run, runner);
     if (!status && run->profile) status = print_counters(runner);

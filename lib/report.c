@@ -69,7 +69,7 @@ static json_t *describe_driver(tr_runner *runner, const char *device) {
 static json_t *describe_tritons(tr_runner *runner) {
     tr__tritons *tritons;
     tr_error *error = NULL;
-    const tr__triton *first;
+    const tr__triton *first = NULL;
     tr_status status = tr__runner_tritons(runner, &tritons, &error);
     if (!status) status = tr__tritons_select(tritons, runner->triton, &first, &error);
     bool missing = status != TR_OK;

@@ -4,6 +4,6 @@ cd "$(dirname "$0")/.." || exit 1
 set -e
 mapfile -t files < <(git ls-files 'lib/*.c' 'cli/*.c' | grep -v compilers/llvm)
 cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
-    --suppress=normalCheckLevelMaxBranches --suppress=uninitvar:lib/cpu/machine/lanes/fragment.h -j 2 -D_GNU_SOURCE -DUINTPTR_MAX=1 -DUINT64_MAX=1 -Ilib -Ilib/cpu -Iinclude "${files[@]}"
+    --suppress=normalCheckLevelMaxBranches --suppress=unknownMacro --suppress=uninitvar:lib/cpu/machine/lanes/fragment.h -j 2 -D_GNU_SOURCE -DUINTPTR_MAX=1 -DUINT64_MAX=1 -Ilib -Ilib/cpu -Iinclude "${files[@]}"
 printf '%s\n' "${files[@]}" | xargs -P 2 -n 8 clang-tidy -p build/release --quiet --warnings-as-errors='*' \
-    --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-bugprone-assignment-in-if-condition,-bugprone-macro-parentheses,-bugprone-branch-clone,-clang-analyzer-security.insecureAPI.*'
+    --checks='-*,bugprone-*,-bugprone-misplaced-widening-cast,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-bugprone-assignment-in-if-condition,-bugprone-macro-parentheses,-bugprone-branch-clone,-bugprone-suspicious-string-compare,-bugprone-sizeof-expression'

@@ -21,6 +21,8 @@ tiers=(
     "long         soaks and million-run fuzzing; only when asked for"
 )
 
+fail() { printf 'error: %s\n' "$*" >&2; return 1; } # a tier fails, the others go on
+
 usage() {
     cat <<EOF
 usage: scripts/test.sh [--triton VERSION|all] [--tier NAME]…
@@ -110,7 +112,7 @@ table=()
 for tier in "${chosen[@]}"; do
     say "$tier"
     start=$SECONDS before=$failed
-    "tier_$tier"
+    "tier_$tier" || [ "$failed" != "$before" ] || failed=$((failed + 1))
     verdict=ok
     [ "$failed" = "$before" ] || verdict=FAILED
     table+=("$(printf '%-12s %5.1f min  %s' "$tier" "$(awk "BEGIN {print ($SECONDS - $start) / 60}")" "$verdict")")

@@ -95,7 +95,7 @@ tier_format() {
     check shellcheck scripts/check-shell.sh
     check static-analysis scripts/check-static.sh
 }
-tier_unit() { need && need_tritons && build release && suite build/release -L unit; }
+tier_unit() { need valgrind && need_tritons && build release && suite build/release -L unit; }
 tier_clang() { need clang && CC=clang CXX=clang++ build clang && suite build/clang -L unit; }
 tier_kernels() { need && need_tritons && build release && suite build/release -L kernels; }
 tier_conformance() { need && need_tritons && build release && suite build/release -L 'conformance|llvm'; }

@@ -7,7 +7,7 @@ set -uo pipefail
 # The tiers in order: name, and what it is for. A tier is the function tier_<name> below.
 tiers=(
     "format       clang-format, clang-tidy, cppcheck, shellcheck"
-    "unit         release build with gcc, the unit tests, the headers alone"
+    "unit         release build with gcc, the unit tests, the benchmarks in short on the CPU device"
     "clang        the same with clang"
     "kernels      the project's kernels on the CPU device, against float64 references"
     "conformance  every Triton version: each stage from each start, bad inputs, LLVM"
@@ -95,8 +95,8 @@ tier_format() {
     check shellcheck scripts/check-shell.sh
     check static-analysis scripts/check-static.sh
 }
-tier_unit() { need valgrind && need_tritons && build release && suite build/release -L unit; }
-tier_clang() { need clang && CC=clang CXX=clang++ build clang && suite build/clang -L unit; }
+tier_unit() { need valgrind && need_tritons && build release && suite build/release -L 'unit|bench'; }
+tier_clang() { need clang && CC=clang CXX=clang++ build clang && suite build/clang -L 'unit|bench'; }
 tier_kernels() { need && need_tritons && build release && suite build/release -L kernels; }
 tier_conformance() { need && need_tritons && build release && suite build/release -L 'conformance|llvm'; }
 tier_asan() { need && need_tritons && build asan && suite build/asan -L unit; }

@@ -242,7 +242,7 @@ def remove_left_folders():
     """Those of servers that were killed."""
     for name in os.listdir(tempfile.gettempdir()):
         pid = name[len(FOLDERS):].partition("-")[0]
-        if name.startswith(FOLDERS) and not os.path.exists(f"/proc/{pid}"):
+        if name.startswith(FOLDERS) and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
             shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
 
 

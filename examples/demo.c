@@ -3,9 +3,10 @@
 
        demo [--device auto|cpu|cuda[:N]] [--kernels FOLDER] [--no-op LIBCUDA]
 
-   A cubin runs on a GPU of its architecture only. Without one its row is assembled from PTX, saved, loaded
-   again, its record compared, and launched on a driver that does nothing (--no-op). Exit status 0: all that
-   could run was right. */
+   ttir and ttgir belong to the Triton that made them. Where that one isn't, the Triton that is there makes its
+   own from Python, and the row says so. A cubin runs on a GPU of its architecture only. Without one its row is
+   assembled from PTX, saved, loaded again, its record compared, and launched on a driver that does nothing
+   (--no-op). Exit status 0: all that could run was right. */
 #include "demo_kernels.h"
 
 #include <stdbool.h>
@@ -16,19 +17,23 @@
 static const char *const suffixes[] = {"", "py", "ttir", "ttgir", "llir", "ptx", "cubin"};
 static const char *const stage_titles[] = {"", "python", "ttir", "ttgir", "llir", "ptx", "cubin"};
 
+enum { NOTES = 64 }; /* more than there are rows */
 typedef struct demo {
     const char *kernels, *no_op;
     tr_runner *runner;
     char arch[16];
     bool is_gpu;
-    unsigned wrong, right, marked;
-    unsigned color; /* on a terminal that wants it */
+    unsigned wrong, right, marked, fresh;
+    bool color;         /* on a terminal that wants it */
+    char *notes[NOTES]; /* why a start failed: too long for its row */
+    unsigned note_count;
 } demo;
 
 typedef struct outcome {
-    bool ran;
+    bool ran, fresh; /* fresh: started from what the Triton here made, not from what is kept */
     double error, milliseconds;
-    char note[256]; /* why it did not run, or what was done instead */
+    const char *instead; /* what was done where it can't run */
+    char *failure;
 } outcome;
 
 static double now(void) {
@@ -38,7 +43,8 @@ static double now(void) {
 }
 
 static void give_up(outcome *outcome, tr_status status, tr_error *error) {
-    snprintf(outcome->note, sizeof outcome->note, "%s: %s", tr_status_name(status), tr_error_message(error));
+    if (asprintf(&outcome->failure, "%s: %s", tr_status_name(status), tr_error_message(error)) < 0)
+        outcome->failure = NULL;
     tr_error_destroy(error);
 }
 
@@ -57,6 +63,24 @@ static tr_status load(const demo *demo, const demo_kernel *kernel, tr_stage stag
     return tr_load_stage(demo->runner, stage, path, &options, out, error);
 }
 
+/* The stage as the Triton that is here makes it, from Python. */
+static tr_status make(const demo *demo, const demo_kernel *kernel, tr_stage stage, tr_program **out,
+                      tr_error **error) {
+    tr_program *python = NULL;
+    tr_status status = load(demo, kernel, TR_STAGE_PYTHON, &python, error);
+    if (!status) status = tr_compile_to(python, stage, NULL, out, error);
+    tr_program_destroy(python);
+    return status;
+}
+
+/* Compiles what is missing, and loads it on the device. */
+static tr_status prepare(const tr_program *program, tr_kernel **out, outcome *outcome, tr_error **error) {
+    double start = now();
+    tr_status status = tr_kernel_create(program, out, error);
+    outcome->milliseconds += now() - start;
+    return status;
+}
+
 /* Loads, compiles what is missing, launches, compares. */
 static void start_from(const demo *demo, const demo_kernel *kernel, tr_stage stage, outcome *outcome) {
     tr_program *program = NULL;
@@ -64,8 +88,16 @@ static void start_from(const demo *demo, const demo_kernel *kernel, tr_stage sta
     tr_error *error = NULL;
     double start = now();
     tr_status status = load(demo, kernel, stage, &program, &error);
-    if (!status) status = tr_kernel_create(program, &loaded, &error);
     outcome->milliseconds = now() - start;
+    if (!status) status = prepare(program, &loaded, outcome, &error);
+    if (status == TR_E_COMPILER_MISSING && (stage == TR_STAGE_TTIR || stage == TR_STAGE_TTGIR)) {
+        tr_error_destroy(error);
+        tr_program_destroy(program);
+        outcome->milliseconds = 0;
+        status = make(demo, kernel, stage, &program, &error);
+        outcome->fresh = !status;
+        if (!status) status = prepare(program, &loaded, outcome, &error);
+    }
     if (!status) status = kernel->run(demo->runner, loaded, &outcome->error, &error);
     outcome->ran = !status;
     if (status) give_up(outcome, status, error);
@@ -124,28 +156,41 @@ static void cubin_without_gpu(const demo *demo, const demo_kernel *kernel, outco
     if (status)
         give_up(outcome, status, error);
     else
-        strcpy(outcome->note,
-               demo->no_op ? "assembled, record checked, no-op launch" : "assembled, record checked");
+        outcome->instead =
+            demo->no_op ? "assembled, record checked, no-op launch" : "assembled, record checked";
 }
 
-static void print_cell(demo *demo, const demo_kernel *kernel, tr_stage stage, const outcome *outcome,
-                       bool expected) {
+/* The number under which a failure is told below the table; equal ones are told once. */
+static unsigned note(demo *demo, char *failure) {
+    for (unsigned i = 0; i < demo->note_count; i++)
+        if (failure && demo->notes[i] && !strcmp(demo->notes[i], failure)) return free(failure), i + 1;
+    demo->notes[demo->note_count++] = failure;
+    return demo->note_count;
+}
+
+static void print_row(demo *demo, const demo_kernel *kernel, tr_stage stage, const outcome *outcome) {
     bool right = outcome->ran && outcome->error <= kernel->tolerance;
-    const char *color = !demo->color ? "" : right ? "\033[32m" : expected ? "\033[33m" : "\033[31m";
-    printf("  %-11s %-7s ", kernel->name, stage_titles[stage]);
-    if (right)
-        printf("%sright%s   %9.2e  %9.2e  %8.1f ms\n", color, demo->color ? "\033[0m" : "", outcome->error,
-               kernel->tolerance, outcome->milliseconds);
-    else if (outcome->ran)
-        printf("%sWRONG%s   %9.2e  %9.2e\n", color, demo->color ? "\033[0m" : "", outcome->error,
-               kernel->tolerance);
+    const char *word = right              ? "right"
+                       : outcome->ran     ? "WRONG"
+                       : outcome->instead ? "needs a GPU:"
+                                          : "FAILED";
+    const char *color = right ? "\033[32m" : outcome->instead ? "\033[33m" : "\033[31m";
+    printf("  %-11s %-6s%c %s%s%s", kernel->name, stage_titles[stage], outcome->fresh ? '*' : ' ',
+           demo->color ? color : "", word, demo->color ? "\033[0m" : "");
+    if (outcome->ran)
+        printf("   %9.2e  %9.2e  %8.1f ms\n", outcome->error, kernel->tolerance, outcome->milliseconds);
+    else if (outcome->instead)
+        printf(" %s\n", outcome->instead);
     else
-        printf("%s%s%s %s\n", color, expected ? "needs a GPU:" : "FAILED ", demo->color ? "\033[0m" : "",
-               outcome->note);
+        printf(" [%u]\n", note(demo, outcome->failure));
     fflush(stdout);
-    if (right)
+}
+
+static void count(demo *demo, const demo_kernel *kernel, const outcome *outcome) {
+    demo->fresh += outcome->fresh;
+    if (outcome->ran && outcome->error <= kernel->tolerance)
         demo->right++;
-    else if (expected)
+    else if (outcome->instead)
         demo->marked++;
     else
         demo->wrong++;
@@ -156,14 +201,23 @@ static void run_all(demo *demo) {
     for (const demo_kernel *kernel = demo_kernels; kernel->name; kernel++) {
         for (tr_stage stage = TR_STAGE_PYTHON; stage <= TR_STAGE_CUBIN; stage++) {
             outcome outcome = {.error = 0};
-            bool instead = stage == TR_STAGE_CUBIN && !demo->is_gpu;
-            if (instead)
+            if (stage == TR_STAGE_CUBIN && !demo->is_gpu)
                 cubin_without_gpu(demo, kernel, &outcome);
             else
                 start_from(demo, kernel, stage, &outcome);
-            print_cell(demo, kernel, stage, &outcome,
-                       instead && strstr(outcome.note, "assembled") == outcome.note);
+            print_row(demo, kernel, stage, &outcome);
+            count(demo, kernel, &outcome);
         }
+    }
+}
+
+static void print_notes(demo *demo) {
+    if (demo->fresh)
+        printf("\n* made from Python by the Triton that is here, because the one that made the\n"
+               "  kept file is not\n");
+    for (unsigned i = 0; i < demo->note_count; i++) {
+        printf("%s[%u] %s\n", i ? "" : "\n", i + 1, demo->notes[i] ? demo->notes[i] : "out of memory");
+        free(demo->notes[i]);
     }
 }
 
@@ -209,6 +263,7 @@ int main(int argc, char **argv) {
            demo.arch);
     run_all(&demo);
     tr_runner_destroy(demo.runner);
+    print_notes(&demo);
     printf("\n%u right, %u wrong, %u need a GPU\n", demo.right, demo.wrong, demo.marked);
     return demo.wrong || !demo.right ? EXIT_FAILURE : EXIT_SUCCESS;
 }

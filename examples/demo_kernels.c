@@ -169,8 +169,17 @@ static void compare_product(double *largest, const uint16_t *a, const uint16_t *
     }
 }
 
-static tr_status matmul(tr_runner *runner, const tr_kernel *kernel, double *largest, tr_error **error) {
-    enum { M = 150, N = 208, K = 112, BLOCK = 64 };
+/* The plain product takes the strides too, and its grid has one dimension. */
+static tr_status multiply(tr_runner *runner, const tr_kernel *kernel, bool tma, double *largest,
+                          tr_error **error) {
+    enum {
+        M = 150,
+        N = 208,
+        K = 112,
+        BLOCK = 64,
+        ROWS = (M + BLOCK - 1) / BLOCK,
+        COLUMNS = (N + BLOCK - 1) / BLOCK
+    };
     static uint16_t a[M * K], b[K * N], c[M * N];
     fill_half(a, M * K, 7);
     fill_half(b, K * N, 8);
@@ -185,29 +194,18 @@ static tr_status matmul(tr_runner *runner, const tr_kernel *kernel, double *larg
                            tr_arg_i32(K),
                            tr_arg_i32(N),
                            tr_arg_i32(N)};
-    launch(&arrays, kernel, ((M + BLOCK - 1) / BLOCK) * ((N + BLOCK - 1) / BLOCK), 1, args, 9);
+    launch(&arrays, kernel, tma ? ROWS : ROWS * COLUMNS, tma ? COLUMNS : 1, args, tma ? 6 : 9);
     array_out(&arrays, args[2], c, sizeof c);
     compare_product(largest, a, b, c, M, N, K);
     return finish(&arrays);
 }
 
+static tr_status matmul(tr_runner *runner, const tr_kernel *kernel, double *largest, tr_error **error) {
+    return multiply(runner, kernel, false, largest, error);
+}
+
 static tr_status matmul_tma(tr_runner *runner, const tr_kernel *kernel, double *largest, tr_error **error) {
-    enum { M = 150, N = 208, K = 112, BLOCK = 64 };
-    static uint16_t a[M * K], b[K * N], c[M * N];
-    fill_half(a, M * K, 9);
-    fill_half(b, K * N, 10);
-    memset(c, 0, sizeof c);
-    arrays arrays = {.runner = runner, .error = error};
-    const tr_arg args[] = {array_in(&arrays, a, sizeof a),
-                           array_in(&arrays, b, sizeof b),
-                           array_in(&arrays, c, sizeof c),
-                           tr_arg_i32(M),
-                           tr_arg_i32(N),
-                           tr_arg_i32(K)};
-    launch(&arrays, kernel, (M + BLOCK - 1) / BLOCK, (N + BLOCK - 1) / BLOCK, args, 6);
-    array_out(&arrays, args[2], c, sizeof c);
-    compare_product(largest, a, b, c, M, N, K);
-    return finish(&arrays);
+    return multiply(runner, kernel, true, largest, error);
 }
 
 /* Tolerances: one rounding of the result (2^-24 for float, 2^-11 for half), and for float sums a few of

@@ -88,9 +88,11 @@ tr_status tr__tritons_select(const tr__tritons *tritons, const char *which, cons
         tr__fail(error, TR_E_COMPILER_MISSING,
                  "Triton%s%s is not here (%s). Install it, for example with "
                  "\"python3 -m venv triton && triton/bin/pip install triton%s%s\", and name that "
-                 "triton/bin/python in TRITON_RUNNER_PYTHON",
+                 "triton/bin/python in TRITON_RUNNER_PYTHON%s%s%s",
                  which ? " " : "", which ? which : "", have.size ? have.data : "none was found",
-                 which && *which != '/' ? "==" : "", which && *which != '/' ? which : "");
+                 which && *which != '/' ? "==" : "", which && *which != '/' ? which : "",
+                 have.size ? "; or choose one that is here: triton in the options (--triton " : "",
+                 have.size ? tritons->found[0].version : "", have.size ? ")" : "");
     tr__buffer_release(&have);
     return status;
 }

@@ -4,6 +4,7 @@ import re
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KERNELS = os.path.join(HERE, "..", "..", "examples", "kernels")
+DESCRIPTORS = os.path.join(HERE, "..", "kernels", "descriptors.py")
 ARCHS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 STARTS = {1: "python", 2: "ttir", 3: "ttgir", 4: "llir", 5: "ptx"}
 STAGES = {**STARTS, 6: "cubin"}
@@ -14,11 +15,13 @@ SIGNATURES = {
     "softmax": "*fp32:16, *fp32:16, i32, i32, i32:1, 256",
     "matmul": "*fp16:16, *fp16:16, *fp16:16, i32, i32, i32, i32:16, i32:16, i32:16, {0}, {0}, {0}, 4",
     "matmul_tma": "*fp16:16, *fp16:16, *fp16:16, i32, i32:16, i32:16, {0}, {0}, {0}",
+    "matmul_host": "tensordesc<fp16[{0}, {0}]>, tensordesc<fp16[{0}, {0}]>, tensordesc<fp16[{0}, {0}]>, i32, {0}, {0}, {0}",
 }
 
 # version, kernel, arch (patterns), why it cannot be
 IMPOSSIBLE = (
-    (r"3\.2\.", r"matmul_tma", r".*", "Triton 3.2 has no tensor descriptors"),
+    (r"3\.2\.", r"matmul_(tma|host)", r".*", "Triton 3.2 has no tensor descriptors"),
+    (r"3\.3\.", r"matmul_host", r".*", "Triton 3.3 takes no tensor descriptors as parameters"),
     (r"3\.2\.", r".*", r"sm_(100|120)", "the ptxas of Triton 3.2 (12.4) knows no sm_100 and later"),
     (r"3\.3\.0", r"matmul.*", r"sm_120", "Triton 3.3.0 has no matrix instructions for sm_120 and aborts"),
     (r"3\.3\.", r"matmul", r"sm_75", "Triton 3.3 cannot convert the operands of an fp16 dot on sm_75"),
@@ -37,6 +40,8 @@ def impossible(version, kernel, arch):
 def source_file(version, kernel):
     if kernel == "matmul_tma" and version.startswith("3.3."):
         return os.path.join(HERE, "tma_3_3.py")
+    if kernel == "matmul_host":
+        return os.path.normpath(DESCRIPTORS)
     return os.path.normpath(os.path.join(KERNELS, f"{kernel}.py"))
 
 

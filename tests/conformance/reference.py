@@ -29,7 +29,7 @@ def load(path, name):
 
 
 def source_of(kernel, items):
-    """The AOT syntax without brackets: types with :16 or :1, and integers."""
+    """The AOT syntax: types with :16 or :1, descriptors, and integers."""
     constants = {name: int(item) for name, item in zip(kernel.arg_names, items) if re.match(r"\d+$", item)}
     hints = {at: int(item.split(":")[1]) for at, item in enumerate(items) if ":" in item}
     if VERSION < (3, 3):
@@ -54,7 +54,7 @@ class Driver:
 
 def compile_cell(folder, cell):
     kernel = load(cell["file"], cell["kernel"])
-    source = source_of(kernel, [item.strip() for item in cell["signature"].split(",")])
+    source = source_of(kernel, re.split(r",\s*(?![^<]*>)", cell["signature"]))
     target = GPUTarget("cuda", int(cell["arch"][3:]), 32)
     options = {"enable_fp_fusion": True, **cell["options"]}
     compiled = triton.compile(source, target=target, options=options)

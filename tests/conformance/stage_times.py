@@ -1,9 +1,10 @@
-"""Triton's own stage times in one process, warm: for each line of standard input, the number of a round, the seconds
-from the text of ttir to a cubin.
+"""Triton's own stage times in one process, warm: for each line of standard input the seconds from the text of ttir to a
+cubin, and the seconds of processor time, ptxas's with it.
 
 usage: stage_times.py TTIR ARCH
 """
 import inspect
+import resource
 import sys
 import time
 
@@ -18,9 +19,14 @@ class Driver:
         return GPUTarget("cuda", int(sys.argv[2][3:]), 32)
 
 
+def processor_time():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
 def compile_once():
     backend = make_backend(Driver().get_current_target())
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), processor_time()
     context = ir.context()
     ir.load_dialects(context)
     backend.load_dialects(context)
@@ -36,10 +42,10 @@ def compile_once():
     metadata = {"target": backend.target, **options.__dict__}
     for name in ("ttgir", "llir", "ptx", "cubin"):
         module = stages[name](module, metadata)
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, processor_time() - used
 
 
 triton.runtime.driver.set_active(Driver())
 compile_once()
 for _ in sys.stdin:
-    print(compile_once(), flush=True)
+    print(*compile_once(), flush=True)

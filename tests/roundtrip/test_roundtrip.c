@@ -1,6 +1,7 @@
-/* Compile to each stage, save it, load it in a new process with nothing beside it, and go on: each later stage must have
-   the bytes that it had in one go. For every Triton found, with those example kernels that it can express. */
-#include "triton_runner.h"
+/* Compile to each stage, save it, load it in a new process with nothing beside it, go on and launch: each later stage
+   must have the bytes that it had in one go, and the numbers must be right, on the CPU device against double precision.
+   For every Triton found, with those example kernels that it can express. */
+#include "demo_kernels.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -12,15 +13,16 @@
 #include <unistd.h>
 
 #define KERNELS TR_SOURCE_DIR "/examples/kernels/"
+#define ARCH    "sm_90" /* of the CPU device too: it has what Hopper has */
 
 static const struct kernel {
-    const char *name, *signature, *options, *since; /* the first Triton that can express it */
+    const char *name, *options, *since; /* the first Triton that can express it */
     bool loops;
 } kernels[] = {
-    {"vector_add", "*fp32:16, *fp32:16, *fp32:16, i32:16, 1024", "{\"num_warps\": 8}", "3.2", false},
-    {"matmul", "*fp16:16, *fp16:16, *fp16:16, i32, i32:1, i32, i32:16, i32:16, i32:16, 64, 64, 32, 8",
-     "{\"enable_fp_fusion\": false, \"num_stages\": 2}", "3.2", true},
-    {"matmul_tma", "*fp16:16, *fp16:16, *fp16:16, i32, i32:16, i32:16, 64, 64, 64", NULL, "3.4", true},
+    {"vector_add", "{\"num_warps\": 8}", "3.2", false},
+    {"layer_norm", "{\"num_warps\": 2}", "3.2", true},
+    {"matmul", "{\"enable_fp_fusion\": false, \"num_stages\": 2}", "3.2", true},
+    {"matmul_tma", NULL, "3.4", true},
 };
 
 static const char *const endings[] = {"", "py", "ttir", "ttgir", "llir", "ptx", "cubin"};
@@ -34,6 +36,7 @@ static int complain(const char *what, tr_status status, tr_error *error) {
 static tr_runner *make_runner(void) {
     tr_runner_options options = TR_RUNNER_OPTIONS_INIT;
     options.cache_dir = "";
+    options.device = "cpu";
     tr_runner *runner = NULL;
     tr_error *error = NULL;
     tr_status status = tr_runner_create(&options, &runner, &error);
@@ -41,7 +44,30 @@ static tr_runner *make_runner(void) {
     return runner;
 }
 
-/* In the new process: from the one file to every later stage, saved as FOLDER/again.* */
+static const demo_kernel *find_kernel(const char *name) {
+    const demo_kernel *kernel = demo_kernels;
+    while (kernel->name && strcmp(kernel->name, name)) kernel++;
+    return kernel;
+}
+
+static int launch(tr_runner *runner, const tr_program *cubin) {
+    tr_program *ptx = NULL;
+    tr_kernel *loaded = NULL;
+    tr_error *error = NULL;
+    const demo_kernel *kernel = find_kernel(tr_program_kernel(cubin));
+    double largest = 0;
+    tr_status status = tr_program_at(cubin, TR_STAGE_PTX, &ptx, &error);
+    if (!status) status = tr_kernel_create(ptx, &loaded, &error);
+    if (!status) status = kernel->run(runner, loaded, &largest, &error);
+    tr_kernel_destroy(loaded);
+    tr_program_destroy(ptx);
+    if (status) return complain("launch", status, error);
+    if (largest <= kernel->tolerance) return 0;
+    printf("    wrong by %g, allowed are %g\n", largest, kernel->tolerance);
+    return 1;
+}
+
+/* In the new process: from the one file to every later stage, saved as FOLDER/again.*, and on the device. */
 static int go_on(const char *path, const char *folder) {
     tr_runner *runner = make_runner();
     tr_program *program = NULL, *cubin = NULL, *at = NULL;
@@ -56,10 +82,11 @@ static int go_on(const char *path, const char *folder) {
         tr_program_destroy(at);
     }
     if (status) return complain(path, status, error);
+    int failed = launch(runner, cubin);
     tr_program_destroy(cubin);
     tr_program_destroy(program);
     tr_runner_destroy(runner);
-    return 0;
+    return failed;
 }
 
 static int run_again(const char *self, const char *path, const char *folder) {
@@ -109,8 +136,8 @@ static int compare(const char *before, const char *folder, tr_stage stage, bool 
     return differs;
 }
 
-static int check(tr_program *cubin, tr_stage from, bool code_only, const char *self, const char *folder,
-                 char paths[7][4200]) {
+static int check_start(tr_program *cubin, tr_stage from, bool code_only, const char *self, const char *folder,
+                       char paths[7][4200]) {
     char alone[4300];
     tr_program *at = NULL;
     tr_error *error = NULL;
@@ -125,7 +152,10 @@ static int check(tr_program *cubin, tr_stage from, bool code_only, const char *s
     for (tr_stage stage = from + 1; stage <= TR_STAGE_CUBIN && !failed; stage++)
         failed += compare(paths[stage], folder, stage, code_only);
     unlink(alone);
-    printf("    from %-5s %s\n", endings[from], failed ? "FAILED" : code_only ? "same code" : "same bytes");
+    printf("    from %-5s %s\n", endings[from],
+           failed      ? "FAILED"
+           : code_only ? "same code, right on the CPU device"
+                       : "same bytes, right on the CPU device");
     return failed;
 }
 
@@ -137,8 +167,9 @@ static int check_kernel(tr_runner *runner, const struct kernel *kernel, const ch
     tr_program *program = NULL, *cubin = NULL, *at = NULL;
     tr_error *error = NULL;
     snprintf(path, sizeof path, KERNELS "%s.py", kernel->name);
-    load.signature = kernel->signature;
-    options.arch = "sm_90";
+    load.kernel = kernel->name;
+    load.signature = find_kernel(kernel->name)->signature;
+    options.arch = ARCH;
     options.triton = version;
     options.options = kernel->options;
     printf("Triton %s, %s\n", version, kernel->name);
@@ -155,7 +186,7 @@ static int check_kernel(tr_runner *runner, const struct kernel *kernel, const ch
     for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_PTX; stage++) {
         /* From 3.5 on a loop-carried value whose first value was folded away loses its location in ttgir's text. */
         bool code_only = kernel->loops && stage == TR_STAGE_TTGIR && strncmp(version, "3.5", 3) >= 0;
-        failed += check(cubin, stage, code_only, self, folder, paths);
+        failed += check_start(cubin, stage, code_only, self, folder, paths);
     }
     tr_program_destroy(cubin);
     tr_program_destroy(program);
@@ -173,6 +204,7 @@ static json_t *find_tritons(tr_runner *runner) {
 }
 
 int main(int count, char **arguments) {
+    setenv("TRITON_RUNNER_CPU_ARCH", ARCH, 1);
     if (count == 3) return go_on(arguments[1], arguments[2]);
     char folder[] = "/tmp/roundtrip.XXXXXX", command[64];
     tr_runner *runner = make_runner();

@@ -111,6 +111,7 @@ static void decode_plain(trcpu_decoder *d, const trcpu_statement *s) {
     for (const trcpu_form *const *table = d->variant->tables; *table; table++) {
         for (const trcpu_form *form = *table; form->pattern; form++) {
             uint8_t mode;
+            if (*form->pattern != *s->opcode.at) continue; /* most: it is cheaper than asking */
             if (!trcpu_form_matches(form, &opcode, &mode)) continue;
             known = true;
             if (!trcpu_operands_fit(d, form->operands, s, true)) continue;

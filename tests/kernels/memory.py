@@ -65,12 +65,13 @@ def strided_copy(x_ptr, out_ptr, rows, columns, x_row, x_column, out_row, out_co
 
 @triton.jit
 def hinted_copy(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
-    """Cache and eviction hints on loads and stores"""
+    """Cache and eviction hints on loads and stores: PTX allows one or the other"""
     at = tl.program_id(0) * BLOCK + tl.max_contiguous(tl.multiple_of(tl.arange(0, BLOCK), BLOCK), BLOCK)
     mask = at < n
     first = tl.load(x_ptr + at, mask=mask, cache_modifier=".cg")
-    second = tl.load(x_ptr + at, mask=mask, cache_modifier=".ca", eviction_policy="evict_last")
+    second = tl.load(x_ptr + at, mask=mask, cache_modifier=".ca")
     third = tl.load(x_ptr + at, mask=mask, eviction_policy="evict_first")
+    third = tl.maximum(third, tl.load(x_ptr + at, mask=mask, eviction_policy="evict_last"))
     fourth = tl.load(x_ptr + at, mask=mask, volatile=True)
     tl.store(out_ptr + at, first, mask=mask, cache_modifier=".cs")
     tl.store(out_ptr + n + at, second, mask=mask, cache_modifier=".wb")

@@ -317,6 +317,12 @@ static void refuses_what_it_does_not_know(void **state) {
          "line 6: "},
         {".version 8.4\n.target sm_89\n.visible .entry k()\n{\nbra nowhere;\n}\n", "line 5: "},
         {".version 8.4\n.target sm_89\n.visible .entry k(\n", "line 4: "},
+        {".version 8.4\n.target sm_89\n.visible .entry k()\n{\n.reg .b32 %r<3>;\n.reg .b64 "
+         "%rd<3>;\nld.global.ca.L1::evict_last.b32 %r1, [%rd1];\nret;\n}\n",
+         "line 7: '.ca' cannot be combined with '.L1::evict_last'"},
+        {".version 8.4\n.target sm_89\n.visible .entry k()\n{\n.reg .b32 %r<3>;\n.reg .b64 "
+         "%rd<3>;\nst.volatile.global.L1::evict_first.b32 [%rd1], %r1;\nret;\n}\n",
+         "line 7: '.volatile' cannot be combined with '.L1::evict_first'"},
         {"hello", "line 1: "},
         {"\177ELF\2\1", "cubin"},
     };

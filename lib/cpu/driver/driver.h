@@ -386,12 +386,10 @@ CUresult trcpu_nodes_find(const CUgraphNode *handles, size_t count, const trcpu_
                           trcpu_node ***out);
 CUresult trcpu_graph_hold_memory(trcpu_graph *graph, uint64_t address); /* on success the graph frees it */
 
-/* The works that a node's parameters ask for. */
+/* The works that a node's parameters ask for: a kernel's, another's. */
 CUresult trcpu_node_kernel(const CUDA_KERNEL_NODE_PARAMS_v2 *params, const trcpu_kernel_work *like,
                            trcpu_work **out);
-CUresult trcpu_node_copy(CUcontext context, const CUDA_MEMCPY3D *params, trcpu_work **out);
-CUresult trcpu_node_fill(CUcontext context, const CUDA_MEMSET_NODE_PARAMS *params, trcpu_work **out);
-CUresult trcpu_node_plain(trcpu_work_kind kind, const CUDA_HOST_NODE_PARAMS *host, trcpu_work **out);
+CUresult trcpu_node_work(CUgraphNodeType type, CUcontext context, const void *params, trcpu_work **out);
 CUDA_KERNEL_NODE_PARAMS_v2 trcpu_node_params(const CUDA_KERNEL_NODE_PARAMS_v1 *params);
 
 /* ---- capture ---- */

@@ -201,34 +201,29 @@ CUresult cuGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode node,
     return cuGraphExecKernelNodeSetParams_v2(exec, node, &same);
 }
 
-CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec handle, CUgraphNode node, const CUDA_MEMCPY3D *params,
+static CUresult set_params(CUgraphExec handle, CUgraphNode node, CUgraphNodeType type, const void *params,
+                           CUcontext context) {
+    slot *at;
+    trcpu_work *work = NULL;
+    CUresult result = enter_slot(handle, node, type, params, &at);
+    if (result) return result;
+    result = trcpu_node_work(type, context, params, &work);
+    return replace(at, result, work);
+}
+
+CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_MEMCPY3D *params,
                                         CUcontext context) {
-    slot *at;
-    trcpu_work *work = NULL;
-    CUresult result = enter_slot(handle, node, CU_GRAPH_NODE_TYPE_MEMCPY, params, &at);
-    if (result) return result;
-    result = trcpu_node_copy(context, params, &work);
-    return replace(at, result, work);
+    return set_params(exec, node, CU_GRAPH_NODE_TYPE_MEMCPY, params, context);
 }
 
-CUresult cuGraphExecMemsetNodeSetParams(CUgraphExec handle, CUgraphNode node,
+CUresult cuGraphExecMemsetNodeSetParams(CUgraphExec exec, CUgraphNode node,
                                         const CUDA_MEMSET_NODE_PARAMS *params, CUcontext context) {
-    slot *at;
-    trcpu_work *work = NULL;
-    CUresult result = enter_slot(handle, node, CU_GRAPH_NODE_TYPE_MEMSET, params, &at);
-    if (result) return result;
-    result = trcpu_node_fill(context, params, &work);
-    return replace(at, result, work);
+    return set_params(exec, node, CU_GRAPH_NODE_TYPE_MEMSET, params, context);
 }
 
-CUresult cuGraphExecHostNodeSetParams(CUgraphExec handle, CUgraphNode node,
+CUresult cuGraphExecHostNodeSetParams(CUgraphExec exec, CUgraphNode node,
                                       const CUDA_HOST_NODE_PARAMS *params) {
-    slot *at;
-    trcpu_work *work = NULL;
-    CUresult result = enter_slot(handle, node, CU_GRAPH_NODE_TYPE_HOST, params, &at);
-    if (result) return result;
-    result = trcpu_node_plain(TRCPU_WORK_HOST, params, &work);
-    return replace(at, result, work);
+    return set_params(exec, node, CU_GRAPH_NODE_TYPE_HOST, params, NULL);
 }
 
 static bool may_be_disabled(CUgraphNodeType type) {

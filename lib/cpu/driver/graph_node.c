@@ -83,20 +83,8 @@ CUresult cuGraphAddKernelNode(CUgraphNode *out, CUgraph graph, const CUgraphNode
     return cuGraphAddKernelNode_v2(out, graph, dependencies, count, &same);
 }
 
-CUresult trcpu_node_copy(CUcontext handle, const CUDA_MEMCPY3D *params, trcpu_work **out) {
-    trcpu_context *context;
-    CUresult result = trcpu_context_find(handle, &context);
-    return result ? result : trcpu_copy_make(context, params, false, out);
-}
-
-CUresult trcpu_node_fill(CUcontext handle, const CUDA_MEMSET_NODE_PARAMS *params, trcpu_work **out) {
-    trcpu_context *context;
-    CUresult result = trcpu_context_find(handle, &context);
-    return result ? result : trcpu_fill_make(context, params, out);
-}
-
 /* Host and empty nodes belong to no device; any context does. */
-CUresult trcpu_node_plain(trcpu_work_kind kind, const CUDA_HOST_NODE_PARAMS *host, trcpu_work **out) {
+static CUresult make_plain(trcpu_work_kind kind, const CUDA_HOST_NODE_PARAMS *host, trcpu_work **out) {
     static const trcpu_context nowhere;
     if (host && !host->fn) return CUDA_ERROR_INVALID_VALUE;
     *out = trcpu_work_new(kind, &nowhere);
@@ -108,48 +96,43 @@ CUresult trcpu_node_plain(trcpu_work_kind kind, const CUDA_HOST_NODE_PARAMS *hos
     return CUDA_SUCCESS;
 }
 
-CUresult cuGraphAddMemcpyNode(CUgraphNode *out, CUgraph handle, const CUgraphNode *dependencies, size_t count,
+CUresult trcpu_node_work(CUgraphNodeType type, CUcontext handle, const void *params, trcpu_work **out) {
+    if (type == CU_GRAPH_NODE_TYPE_HOST) return make_plain(TRCPU_WORK_HOST, params, out);
+    if (type == CU_GRAPH_NODE_TYPE_EMPTY) return make_plain(TRCPU_WORK_EMPTY, NULL, out);
+    trcpu_context *context;
+    CUresult result = trcpu_context_find(handle, &context);
+    if (result) return result;
+    return type == CU_GRAPH_NODE_TYPE_MEMCPY ? trcpu_copy_make(context, params, false, out)
+                                             : trcpu_fill_make(context, params, out);
+}
+
+static CUresult add_of(CUgraphNode *out, CUgraph handle, CUgraphNodeType type,
+                       const CUgraphNode *dependencies, size_t count, const void *params, CUcontext context) {
+    trcpu_graph *graph;
+    trcpu_work *work;
+    CUresult result = enter_to_add(handle, params, &graph);
+    if (result) return result;
+    result = trcpu_node_work(type, context, params, &work);
+    return result ? trcpu_leave(result) : add(graph, type, dependencies, count, work, NULL, out);
+}
+
+CUresult cuGraphAddMemcpyNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *dependencies, size_t count,
                               const CUDA_MEMCPY3D *params, CUcontext context) {
-    trcpu_graph *graph;
-    trcpu_work *work;
-    CUresult result = enter_to_add(handle, params, &graph);
-    if (result) return result;
-    result = trcpu_node_copy(context, params, &work);
-    if (result) return trcpu_leave(result);
-    return add(graph, CU_GRAPH_NODE_TYPE_MEMCPY, dependencies, count, work, NULL, out);
+    return add_of(out, graph, CU_GRAPH_NODE_TYPE_MEMCPY, dependencies, count, params, context);
 }
 
-CUresult cuGraphAddMemsetNode(CUgraphNode *out, CUgraph handle, const CUgraphNode *dependencies, size_t count,
+CUresult cuGraphAddMemsetNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *dependencies, size_t count,
                               const CUDA_MEMSET_NODE_PARAMS *params, CUcontext context) {
-    trcpu_graph *graph;
-    trcpu_work *work;
-    CUresult result = enter_to_add(handle, params, &graph);
-    if (result) return result;
-    result = trcpu_node_fill(context, params, &work);
-    if (result) return trcpu_leave(result);
-    return add(graph, CU_GRAPH_NODE_TYPE_MEMSET, dependencies, count, work, NULL, out);
+    return add_of(out, graph, CU_GRAPH_NODE_TYPE_MEMSET, dependencies, count, params, context);
 }
 
-CUresult cuGraphAddHostNode(CUgraphNode *out, CUgraph handle, const CUgraphNode *dependencies, size_t count,
+CUresult cuGraphAddHostNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *dependencies, size_t count,
                             const CUDA_HOST_NODE_PARAMS *params) {
-    trcpu_graph *graph;
-    trcpu_work *work;
-    CUresult result = enter_to_add(handle, params, &graph);
-    if (result) return result;
-    result = trcpu_node_plain(TRCPU_WORK_HOST, params, &work);
-    if (result) return trcpu_leave(result);
-    return add(graph, CU_GRAPH_NODE_TYPE_HOST, dependencies, count, work, NULL, out);
+    return add_of(out, graph, CU_GRAPH_NODE_TYPE_HOST, dependencies, count, params, NULL);
 }
 
-CUresult cuGraphAddEmptyNode(CUgraphNode *out, CUgraph handle, const CUgraphNode *dependencies,
-                             size_t count) {
-    trcpu_graph *graph;
-    trcpu_work *work;
-    CUresult result = enter_to_add(handle, out, &graph);
-    if (result) return result;
-    result = trcpu_node_plain(TRCPU_WORK_EMPTY, NULL, &work);
-    if (result) return trcpu_leave(result);
-    return add(graph, CU_GRAPH_NODE_TYPE_EMPTY, dependencies, count, work, NULL, out);
+CUresult cuGraphAddEmptyNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *dependencies, size_t count) {
+    return add_of(out, graph, CU_GRAPH_NODE_TYPE_EMPTY, dependencies, count, out, NULL);
 }
 
 CUresult cuGraphAddChildGraphNode(CUgraphNode *out, CUgraph handle, const CUgraphNode *dependencies,
@@ -265,54 +248,50 @@ CUresult cuGraphKernelNodeCopyAttributes(CUgraphNode to, CUgraphNode from) {
     return CUDA_SUCCESS;
 }
 
-CUresult cuGraphMemcpyNodeGetParams(CUgraphNode handle, CUDA_MEMCPY3D *params) {
+/* Nodes whose parameters are kept as they came: a copy's, a fill's, a host function's. */
+static CUresult get_params(CUgraphNode handle, CUgraphNodeType type, void *params) {
     trcpu_node *node;
-    CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEMCPY, params, &node);
+    CUresult result = enter_node(handle, type, params, &node);
     if (result) return result;
-    *params = node->work->as.copy.shape;
+    const trcpu_work *work = node->work;
+    if (type == CU_GRAPH_NODE_TYPE_MEMCPY)
+        *(CUDA_MEMCPY3D *)params = work->as.copy.shape;
+    else if (type == CU_GRAPH_NODE_TYPE_MEMSET)
+        *(CUDA_MEMSET_NODE_PARAMS *)params = work->as.fill.params;
+    else
+        *(CUDA_HOST_NODE_PARAMS *)params = (CUDA_HOST_NODE_PARAMS){work->as.host.fn, work->as.host.user};
     return trcpu_leave(CUDA_SUCCESS);
 }
 
-CUresult cuGraphMemcpyNodeSetParams(CUgraphNode handle, const CUDA_MEMCPY3D *params) {
+static CUresult set_params(CUgraphNode handle, CUgraphNodeType type, const void *params) {
     trcpu_node *node;
     trcpu_work *work = NULL;
-    CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEMCPY, params, &node);
+    CUresult result = enter_node(handle, type, params, &node);
     if (result) return result;
-    result = trcpu_node_copy(node->work->context, params, &work);
+    result = trcpu_node_work(type, node->work->context, params, &work);
     return replace(node, result, work);
 }
 
-CUresult cuGraphMemsetNodeGetParams(CUgraphNode handle, CUDA_MEMSET_NODE_PARAMS *params) {
-    trcpu_node *node;
-    CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEMSET, params, &node);
-    if (result) return result;
-    *params = node->work->as.fill.params;
-    return trcpu_leave(CUDA_SUCCESS);
+CUresult cuGraphMemcpyNodeGetParams(CUgraphNode node, CUDA_MEMCPY3D *params) {
+    return get_params(node, CU_GRAPH_NODE_TYPE_MEMCPY, params);
 }
 
-CUresult cuGraphMemsetNodeSetParams(CUgraphNode handle, const CUDA_MEMSET_NODE_PARAMS *params) {
-    trcpu_node *node;
-    trcpu_work *work = NULL;
-    CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEMSET, params, &node);
-    if (result) return result;
-    result = trcpu_node_fill(node->work->context, params, &work);
-    return replace(node, result, work);
+CUresult cuGraphMemcpyNodeSetParams(CUgraphNode node, const CUDA_MEMCPY3D *params) {
+    return set_params(node, CU_GRAPH_NODE_TYPE_MEMCPY, params);
 }
 
-CUresult cuGraphHostNodeGetParams(CUgraphNode handle, CUDA_HOST_NODE_PARAMS *params) {
-    trcpu_node *node;
-    CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_HOST, params, &node);
-    if (result) return result;
-    params->fn = node->work->as.host.fn;
-    params->userData = node->work->as.host.user;
-    return trcpu_leave(CUDA_SUCCESS);
+CUresult cuGraphMemsetNodeGetParams(CUgraphNode node, CUDA_MEMSET_NODE_PARAMS *params) {
+    return get_params(node, CU_GRAPH_NODE_TYPE_MEMSET, params);
 }
 
-CUresult cuGraphHostNodeSetParams(CUgraphNode handle, const CUDA_HOST_NODE_PARAMS *params) {
-    trcpu_node *node;
-    trcpu_work *work = NULL;
-    CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_HOST, params, &node);
-    if (result) return result;
-    result = trcpu_node_plain(TRCPU_WORK_HOST, params, &work);
-    return replace(node, result, work);
+CUresult cuGraphMemsetNodeSetParams(CUgraphNode node, const CUDA_MEMSET_NODE_PARAMS *params) {
+    return set_params(node, CU_GRAPH_NODE_TYPE_MEMSET, params);
+}
+
+CUresult cuGraphHostNodeGetParams(CUgraphNode node, CUDA_HOST_NODE_PARAMS *params) {
+    return get_params(node, CU_GRAPH_NODE_TYPE_HOST, params);
+}
+
+CUresult cuGraphHostNodeSetParams(CUgraphNode node, const CUDA_HOST_NODE_PARAMS *params) {
+    return set_params(node, CU_GRAPH_NODE_TYPE_HOST, params);
 }

@@ -101,6 +101,13 @@ static uint16_t take_slot(trcpu_function *f) {
 
 static void decode_plain(trcpu_decoder *d, const trcpu_statement *s) {
     trcpu_opcode opcode;
+    trcpu_text pair[2];
+    if (trcpu_opcode_clashes(s->opcode, pair)) {
+        trcpu_decoder_fail(d, TRCPU_INVALID_PTX, "'.%.*s' cannot be combined with '.%.*s': %.*s",
+                           (int)pair[0].size, pair[0].at, (int)pair[1].size, pair[1].at, (int)s->text.size,
+                           s->text.at);
+        return;
+    }
     if (!trcpu_opcode_split(s->opcode, &opcode)) {
         trcpu_decoder_fail(d, TRCPU_UNSUPPORTED, "too long an opcode: %.*s", (int)s->text.size, s->text.at);
         return;

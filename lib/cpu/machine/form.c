@@ -3,15 +3,51 @@
 
 #include <string.h>
 
+static bool is_one_of(trcpu_text s, const char *const *words) {
+    while (*words && !trcpu_text_is(s, *words)) words++;
+    return *words;
+}
+
 /* Modifiers that order, hint or name a scope: the machine gives the strongest order to all, and has no caches. */
 static bool is_hint(trcpu_text s) {
     static const char *const words[] = {"weak", "relaxed", "acquire", "release", "acq_rel", "volatile",
                                         "mmio", "cta",     "cluster", "gpu",     "sys",     "nc",
                                         "ca",   "cg",      "cs",      "cv",      "lu",      "wb",
-                                        "wt",   "noftz",   "sc",      "unified"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (trcpu_text_is(s, words[i])) return true;
+                                        "wt",   "noftz",   "sc",      "unified", NULL};
+    if (is_one_of(s, words)) return true;
     return s.size > 4 && s.at[0] == 'L' && s.at[2] == ':' && (s.at[1] == '1' || s.at[1] == '2');
+}
+
+static bool is_eviction(trcpu_text s) {
+    return s.size > 4 && s.at[0] == 'L' && s.at[1] == '1' && s.at[2] == ':';
+}
+
+/* ptxas refuses a cache operator beside an order or an eviction hint, and an eviction hint beside .volatile. */
+static bool clash(trcpu_text a, trcpu_text b) {
+    static const char *const caches[] = {"ca", "cg", "cs", "lu", "cv", "wb", "wt", NULL};
+    static const char *const orders[] = {"volatile", "relaxed", "acquire", "release", "mmio", NULL};
+    return (is_one_of(a, caches) && (is_one_of(b, orders) || is_eviction(b))) ||
+           (trcpu_text_is(a, "volatile") && is_eviction(b));
+}
+
+bool trcpu_opcode_clashes(trcpu_text text, trcpu_text pair[2]) {
+    const char *end = text.at + text.size;
+    if (text.size < 3 || (memcmp(text.at, "ld.", 3) != 0 && memcmp(text.at, "st.", 3) != 0)) return false;
+    trcpu_text seen[24];
+    uint32_t count = 0;
+    for (const char *at = text.at + 3; at <= end && count < 24; count++) {
+        const char *dot = memchr(at, '.', (size_t)(end - at));
+        if (!dot) dot = end;
+        seen[count] = (trcpu_text){at, (uint32_t)(dot - at)};
+        at = dot + 1;
+        for (uint32_t i = 0; i < count; i++) {
+            if (!clash(seen[i], seen[count]) && !clash(seen[count], seen[i])) continue;
+            pair[0] = seen[i];
+            pair[1] = seen[count];
+            return true;
+        }
+    }
+    return false;
 }
 
 static uint16_t flag_of(trcpu_text s) {

@@ -483,6 +483,8 @@ typedef enum CUgraphNodeType {
 typedef struct CUgraphEdgeData {
     unsigned char from_port, to_port, type, reserved[5];
 } CUgraphEdgeData;
+#define CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC 1
+enum { CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC = 1 };
 
 typedef struct CUDA_KERNEL_NODE_PARAMS_v1 {
     CUfunction func;

@@ -52,19 +52,18 @@ static tr_status check_flags(const tr_launch_config *config, tr_error **error) {
     return TR_OK;
 }
 
-static bool overlaps(const tr_kernel *kernel, const tr_launch_config *config) {
+bool tr__launch_overlaps(const tr_kernel *kernel, const tr_launch_config *config) {
     return config->flags & TR_LAUNCH_OVERLAP ||
            (kernel->record->programmatic && !(config->flags & TR_LAUNCH_NO_OVERLAP));
 }
 
-/* The instance's attributes with what the caller overrides; `room` has TR__LAUNCH_ATTRIBUTES. */
-static void override(CUlaunchConfig *launch, const tr_kernel *kernel, const tr_launch_config *config,
-                     CUlaunchAttribute *room) {
+void tr__launch_override(CUlaunchConfig *launch, const tr_kernel *kernel, const tr_launch_config *config,
+                         CUlaunchAttribute *room) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < launch->numAttrs; i++)
         if (launch->attrs[i].id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
             room[count++] = launch->attrs[i];
-    if (overlaps(kernel, config))
+    if (tr__launch_overlaps(kernel, config))
         room[count++] = (CUlaunchAttribute){.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
                                             .value.programmaticStreamSerializationAllowed = 1};
     if (config->flags & TR_LAUNCH_PRIORITY)
@@ -109,39 +108,54 @@ static tr_status check_pointers(const tr_kernel *kernel, const char *buffer, tr_
     return TR_OK;
 }
 
+tr_status tr__launch_check_flags(const tr_kernel *kernel, const tr_launch_config *config, const char *buffer,
+                                 tr_error **error) {
+    tr_status status = check_flags(config, error);
+    if (!status && config->flags & TR_LAUNCH_CHECK_POINTERS) status = check_pointers(kernel, buffer, error);
+    return status;
+}
+
+tr_status tr__launch_check_workspace(const tr_kernel *kernel, const tr_launch_config *config,
+                                     const tr__workspace *wanted, tr_error **error) {
+    uint64_t base = config->workspace;
+    if (base && config->workspace_size >= wanted->bytes && base % wanted->alignment == 0) return TR_OK;
+    return tr__fail(
+        error, TR_E_RESOURCE,
+        "the workspace for kernel '%s' must have %llu bytes, aligned to %u, but %llu at 0x%llx were "
+        "given; ask tr_kernel_workspace",
+        kernel->record->kernel, (unsigned long long)wanted->bytes, wanted->alignment,
+        (unsigned long long)config->workspace_size, (unsigned long long)base);
+}
+
+void tr__launch_place_scratch(const tr_kernel *kernel, const tr__workspace *wanted, uint64_t base,
+                              char *buffer) {
+    for (uint32_t i = 0; i < kernel->pack->hidden_count; i++) {
+        uint64_t part = base + wanted->offset[i];
+        if (wanted->used[i]) memcpy(buffer + kernel->pack->hidden_offset[i], &part, sizeof part);
+    }
+}
+
 static tr_status find_scratch(const tr_kernel *kernel, const tr__instance *instance,
                               const tr_launch_config *config, bool capturing, char *buffer, tr__lent *lent,
                               tr_error **error) {
     tr__workspace wanted;
-    const char *name = kernel->record->kernel;
-    uint64_t base = config->workspace;
     tr_status status = tr__kernel_scratch(kernel, config->grid, &wanted, error);
     if (status || !wanted.bytes) return status;
     if (config->flags & TR_LAUNCH_WORKSPACE) {
-        if (!base || config->workspace_size < wanted.bytes || base % wanted.alignment)
-            return tr__fail(
-                error, TR_E_RESOURCE,
-                "the workspace for kernel '%s' must have %llu bytes, aligned to %u, but %llu at 0x%llx were "
-                "given; ask tr_kernel_workspace",
-                name, (unsigned long long)wanted.bytes, wanted.alignment,
-                (unsigned long long)config->workspace_size, (unsigned long long)base);
+        lent->address = config->workspace;
+        status = tr__launch_check_workspace(kernel, config, &wanted, error);
     } else {
         status = tr__scratches_lend(kernel->scratches, instance->context, config->stream, capturing,
-                                    overlaps(kernel, config), wanted.bytes, wanted.alignment, lent, error);
-        if (status) return status;
-        base = lent->address;
+                                    tr__launch_overlaps(kernel, config), wanted.bytes, wanted.alignment, lent,
+                                    error);
     }
-    for (uint32_t i = 0; i < kernel->pack->hidden_count; i++) {
-        uint64_t part = base + wanted.offset[i];
-        if (wanted.used[i]) memcpy(buffer + kernel->pack->hidden_offset[i], &part, sizeof part);
-    }
-    return TR_OK;
+    if (!status) tr__launch_place_scratch(kernel, &wanted, lent->address, buffer);
+    return status;
 }
 
 static tr_status take_care(const tr_kernel *kernel, tr__instance *instance, const tr_launch_config *config,
                            bool capturing, char *buffer, tr__lent *lent, tr_error **error) {
-    tr_status status = check_flags(config, error);
-    if (!status && config->flags & TR_LAUNCH_CHECK_POINTERS) status = check_pointers(kernel, buffer, error);
+    tr_status status = tr__launch_check_flags(kernel, config, buffer, error);
     if (!status) status = tr__kernel_check_grid(kernel, instance, config->grid, error);
     if (!status) status = find_scratch(kernel, instance, config, capturing, buffer, lent, error);
     if (!status && capturing) status = keep_module(kernel, instance, config->stream, error);
@@ -163,7 +177,7 @@ tr_status tr__launch_carefully(const tr_kernel *kernel, tr__instance *instance,
     launch.gridDimZ = config->grid[2] * kernel->spread[2];
     launch.hStream = config->stream;
     if (config->flags & ~(uint32_t)(TR_LAUNCH_WORKSPACE | TR_LAUNCH_CHECK_POINTERS))
-        override(&launch, kernel, config, attributes);
+        tr__launch_override(&launch, kernel, config, attributes);
     CUresult result = kernel->pack->size
                           ? tr__launch_hand_over(kernel, instance, &launch, buffer)
                           : kernel->driver->cuLaunchKernelEx(&launch, instance->function, NULL, NULL);

@@ -16,6 +16,21 @@ tr_status tr__launch_carefully(const tr_kernel *kernel, tr__instance *instance,
                                const tr_launch_config *config, bool capturing, char *buffer,
                                tr_error **error);
 
+/* What of it a plan's entry needs alike. Flags that mean nothing or contradict each other; pointers, when they are to be
+   checked. */
+tr_status tr__launch_check_flags(const tr_kernel *kernel, const tr_launch_config *config, const char *buffer,
+                                 tr_error **error);
+/* May it begin before what is ahead of it has ended? */
+bool tr__launch_overlaps(const tr_kernel *kernel, const tr_launch_config *config);
+/* The instance's attributes with what the caller overrides; `room` has TR__LAUNCH_ATTRIBUTES. */
+void tr__launch_override(CUlaunchConfig *launch, const tr_kernel *kernel, const tr_launch_config *config,
+                         CUlaunchAttribute *room);
+tr_status tr__launch_check_workspace(const tr_kernel *kernel, const tr_launch_config *config,
+                                     const tr__workspace *wanted, tr_error **error);
+/* Writes the addresses of its parts into the hidden tail. */
+void tr__launch_place_scratch(const tr_kernel *kernel, const tr__workspace *wanted, uint64_t base,
+                              char *buffer);
+
 /* Why the driver refused it. */
 tr_status tr__launch_fail(const tr_kernel *kernel, const tr__instance *instance, CUstream stream,
                           CUresult result, tr_error **error);

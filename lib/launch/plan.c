@@ -1,5 +1,6 @@
 #include "launch/plan.h"
 
+#include "launch/launch.h"
 #include "runner.h"
 
 #include <stdlib.h>
@@ -25,6 +26,11 @@ tr_status tr_plan_create(tr_runner *runner, tr_plan **out, tr_error **error) {
     return TR_OK;
 }
 
+tr_status tr__plan_enter(const tr_plan *plan, tr__scope *scope, tr_error **error) {
+    if (tr__driver_enter_context(plan->driver, plan->context, scope)) return TR_OK;
+    return tr__fail(error, TR_E_INVALID_ARGUMENT, "the context that the plan was made in is no more");
+}
+
 static tr_status check_plan(const tr_plan *plan, const char *call, tr_error **error) {
     return plan ? TR_OK : tr__fail(error, TR_E_INVALID_ARGUMENT, "%s: plan is NULL", call);
 }
@@ -45,90 +51,6 @@ static void mark(tr_plan *plan, uint32_t index) {
     if (entry->dirty || !plan->exec) return; /* a graph that is to be built takes everything */
     entry->dirty = true;
     plan->dirty[plan->dirty_count++] = index;
-}
-
-/* ---- scratch ---- */
-
-/* Is `earlier` reached when one walks back from `after`? Entries come after smaller ones only. */
-static bool comes_after(const tr_plan *plan, const uint32_t *after, size_t count, uint32_t earlier,
-                        bool *seen) {
-    memset(seen, 0, plan->count * sizeof *seen);
-    for (size_t i = 0; i < count; i++) seen[after[i]] = true;
-    for (uint32_t i = plan->count; i-- > earlier + 1;) {
-        const tr__entry *entry = &plan->entries[i];
-        for (uint32_t j = 0; seen[i] && j < entry->after_count; j++) seen[entry->after[j]] = true;
-    }
-    return seen[earlier];
-}
-
-/* A lane whose users have all ended when the new entry starts, or a new one. Each user of a lane comes after the one
-   before it, so the last stands for all. */
-static tr_status choose_lane(tr_plan *plan, const uint32_t *after, size_t count, uint32_t *out,
-                             tr_error **error) {
-    bool *seen = malloc(plan->count + 1);
-    if (!seen) return tr__fail_out_of_memory(error);
-    uint32_t lane = 0;
-    while (lane < plan->lane_count && !comes_after(plan, after, count, plan->lanes[lane].last, seen)) lane++;
-    free(seen);
-    *out = lane;
-    if (lane < plan->lane_count) return TR_OK;
-    tr__plan_lane *grown = realloc(plan->lanes, (plan->lane_count + 1) * sizeof *grown);
-    if (!grown) return tr__fail_out_of_memory(error);
-    plan->lanes = grown;
-    grown[plan->lane_count++] = (tr__plan_lane){0};
-    return TR_OK;
-}
-
-static tr_status grow_lane(tr_plan *plan, tr__plan_lane *lane, uint64_t bytes, tr_error **error) {
-    uint64_t size = lane->block && 2 * lane->block->size > bytes ? 2 * lane->block->size : bytes;
-    tr__scope scope;
-    tr__plan_block *made = malloc(sizeof *made);
-    if (!made) return tr__fail_out_of_memory(error);
-    *made = (tr__plan_block){lane->block, 0, size};
-    tr_status status = TR_OK;
-    if (!tr__driver_enter_context(plan->driver, plan->context, &scope))
-        status = tr__fail(error, TR_E_INVALID_ARGUMENT, "the context that the plan was made in is no more");
-    if (!status) {
-        status = tr__scratch_allocate(plan->driver, size, &made->ptr, error);
-        tr__driver_leave(plan->driver, &scope);
-    }
-    if (status)
-        free(made);
-    else
-        lane->block = made;
-    return status;
-}
-
-/* Room for the grid's scratch, and its addresses into the hidden tail. Other entries of the lane keep the block they
-   were given: both are right. */
-static tr_status give_scratch(tr_plan *plan, tr__entry *entry, const uint32_t grid[3], char *buffer,
-                              tr_error **error) {
-    tr__workspace wanted;
-    if (!entry->kernel->careful) return TR_OK;
-    tr_status status = tr__kernel_scratch(entry->kernel, grid, &wanted, error);
-    if (status || !wanted.bytes) return status;
-    uint64_t base = entry->workspace;
-    if (entry->lane == TR__NO_LANE) {
-        if (entry->workspace_size < wanted.bytes || !base || base % wanted.alignment)
-            return tr__fail(
-                error, TR_E_RESOURCE,
-                "the workspace for kernel '%s' must have %llu bytes, aligned to %u, but %llu at 0x%llx "
-                "were given; ask tr_kernel_workspace",
-                entry->kernel->record->kernel, (unsigned long long)wanted.bytes, wanted.alignment,
-                (unsigned long long)entry->workspace_size, (unsigned long long)base);
-    } else {
-        tr__plan_lane *lane = &plan->lanes[entry->lane];
-        uint64_t bytes = wanted.bytes + wanted.alignment;
-        if (!lane->block || lane->block->size < bytes) status = grow_lane(plan, lane, bytes, error);
-        if (status) return status;
-        base = (lane->block->ptr + wanted.alignment - 1) & ~(uint64_t)(wanted.alignment - 1);
-    }
-    const tr__pack *pack = entry->kernel->pack;
-    for (uint32_t i = 0; i < pack->hidden_count; i++) {
-        uint64_t part = base + wanted.offset[i];
-        if (wanted.used[i]) memcpy(buffer + pack->hidden_offset[i], &part, sizeof part);
-    }
-    return TR_OK;
 }
 
 /* ---- entries ---- */
@@ -207,41 +129,23 @@ static tr_status lay_out(tr__entry *entry, const char *buffer, tr_error **error)
     return TR_OK;
 }
 
-/* Where an entry's scratch comes from: the caller's workspace, or a lane of the plan. A programmatic launch may start
-   before the one ahead has ended, but in a plan it does not: its edges are full ones. */
-static tr_status find_lane(tr_plan *plan, tr__entry *entry, const tr_launch_config *config,
-                           tr_error **error) {
-    static const uint32_t one[3] = {1, 1, 1};
-    tr__workspace wanted;
-    entry->lane = TR__NO_LANE;
-    if (config->flags & ~(uint32_t)TR_LAUNCH_WORKSPACE)
-        return tr__fail(error, TR_E_INVALID_ARGUMENT,
-                        "tr_launch_config.flags is 0x%x, which has bits that mean nothing", config->flags);
-    if (config->flags & TR_LAUNCH_WORKSPACE) {
-        entry->workspace = config->workspace;
-        entry->workspace_size = config->workspace_size;
-        return TR_OK;
-    }
-    tr_status status = tr__kernel_scratch(entry->kernel, one, &wanted, error);
-    if (status || !wanted.bytes) return status;
-    return choose_lane(plan, entry->after, entry->after_count, &entry->lane, error);
-}
-
 tr_status tr__plan_append_kernel(tr_plan *plan, const tr_kernel *kernel, tr__instance *instance,
                                  const tr_launch_config *config, const char *buffer, const uint32_t *after,
                                  size_t after_count, uint32_t *index, tr_error **error) {
     tr__entry entry = {.kind = TR__ENTRY_KERNEL, .kernel = tr__kernel_retain(kernel), .instance = instance};
-    memcpy(entry.grid, config->grid, sizeof entry.grid);
+    entry.config = *config;
+    entry.overlaps = instance->architecture >= 90 && tr__launch_overlaps(kernel, config);
     tr_status status =
         instance->context.id == plan->context.id
-            ? tr__kernel_check_grid(kernel, instance, config->grid, error)
+            ? tr__launch_check_flags(kernel, config, buffer, error)
             : tr__fail(error, TR_E_INVALID_ARGUMENT,
                        "kernel '%s' was launched in another context than the one the plan was made in",
                        kernel->record->kernel);
+    if (!status) status = tr__kernel_check_grid(kernel, instance, config->grid, error);
     if (!status) status = set_after(plan, &entry, after, after_count, error);
     if (!status) status = lay_out(&entry, buffer, error);
-    if (!status) status = find_lane(plan, &entry, config, error);
-    if (!status) status = give_scratch(plan, &entry, entry.grid, entry.buffer, error);
+    if (!status) status = tr__plan_choose_lane(plan, &entry, error);
+    if (!status) status = tr__plan_give_scratch(plan, &entry, entry.config.grid, entry.buffer, error);
     return append(plan, &entry, status, index, error);
 }
 
@@ -250,9 +154,9 @@ static tr_status find_instance(tr_plan *plan, const tr_kernel *kernel, tr__insta
     tr__scope scope;
     *out = tr__kernel_find(kernel, plan->context.id);
     if (*out) return TR_OK;
-    if (!tr__driver_enter_context(plan->driver, plan->context, &scope))
-        return tr__fail(error, TR_E_INVALID_ARGUMENT, "the context that the plan was made in is no more");
-    tr_status status = tr__kernel_instance(kernel, plan->context, out, error);
+    tr_status status = tr__plan_enter(plan, &scope, error);
+    if (status) return status;
+    status = tr__kernel_instance(kernel, plan->context, out, error);
     tr__driver_leave(plan->driver, &scope);
     return status;
 }
@@ -302,7 +206,7 @@ static tr_status change_kernel(tr_plan *plan, uint32_t index, const uint32_t *gr
                                size_t count, char *buffer, tr_error **error) {
     tr__entry *entry = &plan->entries[index];
     const tr__pack *pack = entry->kernel->pack;
-    if (!grid) grid = entry->grid;
+    if (!grid) grid = entry->config.grid;
     tr_status status = TR_OK;
     if (args || count) {
         if (count != pack->count) return tr__pack_refuse_count(pack, count, error);
@@ -314,12 +218,14 @@ static tr_status change_kernel(tr_plan *plan, uint32_t index, const uint32_t *gr
     } else {
         memcpy(buffer, entry->buffer, pack->size);
     }
-    if (grid != entry->grid) status = tr__kernel_check_grid(entry->kernel, entry->instance, grid, error);
-    if (!status && entry->kernel->careful) status = give_scratch(plan, entry, grid, buffer, error);
+    if (grid != entry->config.grid)
+        status = tr__kernel_check_grid(entry->kernel, entry->instance, grid, error);
+    if (!status && entry->kernel->careful) status = tr__plan_give_scratch(plan, entry, grid, buffer, error);
     if (status) return status;
-    if (!memcmp(grid, entry->grid, sizeof entry->grid) && !memcmp(buffer, entry->buffer, pack->size))
+    if (!memcmp(grid, entry->config.grid, sizeof entry->config.grid) &&
+        !memcmp(buffer, entry->buffer, pack->size))
         return TR_OK;
-    memmove(entry->grid, grid, sizeof entry->grid);
+    memmove(entry->config.grid, grid, sizeof entry->config.grid);
     memcpy(entry->buffer, buffer, pack->size);
     mark(plan, index);
     return TR_OK;
@@ -399,6 +305,7 @@ static tr_status submit(tr_plan *plan, CUstream stream, tr_error **error) {
         tr_status status = tr__plan_bring_up_to_date(plan, error);
         if (status) return status;
     }
+    if (plan->lane_count) return tr__plan_launch_in_turn(plan, stream, error);
     CUresult result = driver->cuGraphLaunch(plan->exec, stream);
     return result ? tr__driver_fail(driver, result, "cuGraphLaunch", error) : TR_OK;
 }
@@ -409,8 +316,8 @@ tr_status tr_plan_launch(tr_plan *plan, void *stream, tr_error **error) {
     if (status || !plan->count) return status;
     if (tr__driver_current(plan->driver) == plan->context.id) return submit(plan, stream, error);
     tr__scope scope;
-    if (!tr__driver_enter_context(plan->driver, plan->context, &scope))
-        return tr__fail(error, TR_E_INVALID_ARGUMENT, "the context that the plan was made in is no more");
+    status = tr__plan_enter(plan, &scope, error);
+    if (status) return status;
     status = submit(plan, stream, error);
     tr__driver_leave(plan->driver, &scope);
     return status;
@@ -421,14 +328,7 @@ void tr_plan_destroy(tr_plan *plan) {
     tr__plan_stop_recording(plan);
     tr__plan_drop_graph(plan);
     for (uint32_t i = 0; i < plan->count; i++) clear_entry(&plan->entries[i]);
-    for (uint32_t i = 0; i < plan->lane_count; i++) {
-        for (tr__plan_block *block = plan->lanes[i].block, *older; block; block = older) {
-            older = block->older;
-            tr__scratch_free(plan->driver, plan->context, block->ptr); /* waits for what runs with it */
-            free(block);
-        }
-    }
-    free(plan->lanes);
+    tr__plan_free_scratch(plan);
     free(plan->entries);
     free(plan->dirty);
     tr__runner_release(plan->runner);

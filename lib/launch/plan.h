@@ -2,6 +2,7 @@
    holds what the driver was told; a launch of the plan tells it the difference.
 
        plan.c         the public calls: entries made and changed
+       plan_scratch.c what entries share
        plan_graph.c   entries → graph: built when the entries' number or order is new, else only what changed is set
        plan_record.c  launches on a stream become entries */
 #ifndef TR_LAUNCH_PLAN_H
@@ -21,22 +22,21 @@ typedef struct tr__entry {
     uint32_t after_count;
     uint32_t *after;
     CUgraphNode node;
+    bool linked; /* an edge of its node is a programmatic one */
     /* a kernel */
+    bool overlaps;     /* may begin before the kernels ahead of it have ended */
     tr_kernel *kernel; /* retained */
     tr__instance *instance;
-    uint32_t grid[3];
-    char *buffer;    /* packed arguments, hidden tail included */
-    void **pointers; /* to each parameter in it, as the driver counts them */
-    uint32_t lane;   /* of the plan's scratch; TR__NO_LANE: needs none, or the caller's workspace */
-    uint64_t workspace, workspace_size;
+    tr_launch_config config; /* but for the stream */
+    char *buffer;            /* packed arguments, hidden tail included */
+    void **pointers;         /* to each parameter in it, as the driver counts them */
+    uint32_t lane;           /* of the plan's scratch; TR__NO_LANE: needs none, or the caller's workspace */
     /* a copy or fill */
     CUdeviceptr to, from;
     size_t bytes;
     uint8_t value;
 } tr__entry;
 
-/* Scratch that entries share which can't overlap. What it outgrew stays until the end: a launch may still run with it,
-   and each step at least doubles. */
 typedef struct tr__plan_block {
     struct tr__plan_block *older;
     CUdeviceptr ptr;
@@ -57,6 +57,8 @@ struct tr_plan {
     uint32_t count, capacity, dirty_count;
     tr__plan_lane *lanes;
     uint32_t lane_count;
+    CUevent launched; /* the last launch with scratch has ended */
+    bool rebuilt;     /* the graph is another one than the last launch's */
     CUgraph graph;
     CUgraphExec exec; /* NULL: to be built */
     CUstream recording;
@@ -70,14 +72,26 @@ tr_status tr__plan_append_kernel(tr_plan *plan, const tr_kernel *kernel, tr__ins
                                  const tr_launch_config *config, const char *buffer, const uint32_t *after,
                                  size_t after_count, uint32_t *index, tr_error **error);
 
+tr_status tr__plan_enter(const tr_plan *plan, tr__scope *scope, tr_error **error); /* its context */
+
+/* plan_scratch.c. Where an entry's scratch comes from: the caller's workspace, or a lane of the plan. */
+tr_status tr__plan_choose_lane(tr_plan *plan, tr__entry *entry, tr_error **error);
+/* Room for the grid's scratch, and its addresses into the hidden tail of `buffer`. Other entries of the lane keep the
+   block they were given: both are right. */
+tr_status tr__plan_give_scratch(tr_plan *plan, tr__entry *entry, const uint32_t grid[3], char *buffer,
+                                tr_error **error);
+/* Launches of a plan with lanes follow each other. */
+tr_status tr__plan_launch_in_turn(tr_plan *plan, CUstream stream, tr_error **error);
+void tr__plan_free_scratch(tr_plan *plan);
+
 /* plan_graph.c */
 tr_status tr__plan_bring_up_to_date(tr_plan *plan, tr_error **error); /* the plan's context is current */
 void tr__plan_drop_graph(tr_plan *plan);
 
 static inline bool tr__entry_runs(const tr__entry *entry) {
-    return entry->wanted &&
-           (entry->kind == TR__ENTRY_KERNEL ? entry->grid[0] && entry->grid[1] && entry->grid[2]
-                                            : entry->bytes != 0);
+    return entry->wanted && (entry->kind == TR__ENTRY_KERNEL
+                                 ? entry->config.grid[0] && entry->config.grid[1] && entry->config.grid[2]
+                                 : entry->bytes != 0);
 }
 
 /* plan_record.c: the plan that records what is launched on `stream`; NULL: none. Asked only within a capture. */

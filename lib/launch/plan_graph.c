@@ -1,6 +1,7 @@
 /* Entries → graph. */
 #include "launch/plan.h"
 
+#include "launch/launch.h"
 #include "runner.h"
 
 #include <stdlib.h>
@@ -8,14 +9,14 @@
 
 static CUDA_KERNEL_NODE_PARAMS_v2 kernel_params(const tr__entry *entry) {
     const CUlaunchConfig *launch = &entry->instance->launch;
-    const uint32_t *spread = entry->kernel->spread;
+    const uint32_t *grid = entry->config.grid, *spread = entry->kernel->spread;
     /* An entry that is switched off because its grid is empty still must be one that the driver takes. */
-    bool empty = !entry->grid[0] || !entry->grid[1] || !entry->grid[2];
+    bool empty = !grid[0] || !grid[1] || !grid[2];
     return (CUDA_KERNEL_NODE_PARAMS_v2){
         .func = entry->instance->function,
-        .gridDimX = empty ? spread[0] : entry->grid[0] * spread[0],
-        .gridDimY = empty ? spread[1] : entry->grid[1] * spread[1],
-        .gridDimZ = empty ? spread[2] : entry->grid[2] * spread[2],
+        .gridDimX = empty ? spread[0] : grid[0] * spread[0],
+        .gridDimY = empty ? spread[1] : grid[1] * spread[1],
+        .gridDimZ = empty ? spread[2] : grid[2] * spread[2],
         .blockDimX = launch->blockDimX,
         .blockDimY = launch->blockDimY,
         .blockDimZ = launch->blockDimZ,
@@ -76,7 +77,7 @@ static bool update_entry(const tr_plan *plan, tr__entry *entry) {
     bool runs = tr__entry_runs(entry);
     if (runs && set_params(plan, entry)) return false;
     if (runs == entry->enabled) return true;
-    if (!plan->driver->cuGraphNodeSetEnabled ||
+    if (entry->linked || !plan->driver->cuGraphNodeSetEnabled ||
         plan->driver->cuGraphNodeSetEnabled(plan->exec, entry->node, runs))
         return false;
     entry->enabled = runs;
@@ -96,27 +97,57 @@ static bool update(tr_plan *plan) {
 /* ---- all anew ---- */
 
 static CUresult add_attributes(const tr__driver *driver, const tr__entry *entry) {
-    const CUlaunchConfig *launch = &entry->instance->launch;
+    CUlaunchConfig launch = entry->instance->launch;
+    CUlaunchAttribute room[TR__LAUNCH_ATTRIBUTES];
     CUresult result = CUDA_SUCCESS;
-    for (unsigned i = 0; i < launch->numAttrs && !result; i++) {
-        /* In a graph this is a kind of edge, not an attribute; a full edge is always right. */
-        if (launch->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) continue;
-        result =
-            driver->cuGraphKernelNodeSetAttribute(entry->node, launch->attrs[i].id, &launch->attrs[i].value);
+    tr__launch_override(&launch, entry->kernel, &entry->config, room);
+    for (unsigned i = 0; i < launch.numAttrs && !result; i++) {
+        /* In a graph this is a kind of edge, not an attribute. */
+        if (room[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) continue;
+        result = driver->cuGraphKernelNodeSetAttribute(entry->node, room[i].id, &room[i].value);
     }
     return result;
 }
 
-static CUresult add_node(const tr_plan *plan, CUgraph graph, tr__entry *entry, const CUgraphNode *after) {
+/* May the kernel begin before that entry has ended? An entry that is off is passed through by full edges only. */
+static bool may_overlap(const tr_plan *plan, const tr__entry *entry, const tr__entry *earlier) {
+    return entry->overlaps && earlier->kind == TR__ENTRY_KERNEL && plan->driver->cuGraphAddDependencies &&
+           tr__entry_runs(entry) && tr__entry_runs(earlier);
+}
+
+static CUresult link_programmatic(tr_plan *plan, CUgraph graph, tr__entry *entry) {
+    static const CUgraphEdgeData edge = {.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC,
+                                         .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
+    CUresult result = CUDA_SUCCESS;
+    for (uint32_t i = 0; i < entry->after_count && !result; i++) {
+        tr__entry *earlier = &plan->entries[entry->after[i]];
+        if (!may_overlap(plan, entry, earlier)) continue;
+        result = plan->driver->cuGraphAddDependencies(graph, &earlier->node, &entry->node, &edge, 1);
+        entry->linked = earlier->linked = true;
+    }
+    return result;
+}
+
+static CUresult add_kernel(tr_plan *plan, CUgraph graph, tr__entry *entry, const CUgraphNode *after,
+                           size_t count) {
+    CUDA_KERNEL_NODE_PARAMS_v2 params = kernel_params(entry);
+    CUresult result = plan->driver->cuGraphAddKernelNode(&entry->node, graph, after, count, &params);
+    if (!result) result = add_attributes(plan->driver, entry);
+    return result || !entry->overlaps ? result : link_programmatic(plan, graph, entry);
+}
+
+/* What the graph has for an entry: something that can be switched off and on, or a place to pass through. */
+static bool has_work(const tr_plan *plan, const tr__entry *entry) {
+    if (!plan->driver->cuGraphNodeSetEnabled) return tr__entry_runs(entry);
+    return entry->kind == TR__ENTRY_KERNEL || entry->bytes;
+}
+
+static CUresult add_node(tr_plan *plan, CUgraph graph, tr__entry *entry, const CUgraphNode *after,
+                         size_t count) {
     const tr__driver *driver = plan->driver;
     CUcontext context = plan->context.handle;
-    size_t count = entry->after_count;
-    if (entry->kind == TR__ENTRY_KERNEL) {
-        CUDA_KERNEL_NODE_PARAMS_v2 params = kernel_params(entry);
-        CUresult result = driver->cuGraphAddKernelNode(&entry->node, graph, after, count, &params);
-        return result ? result : add_attributes(driver, entry);
-    }
-    if (!tr__entry_runs(entry)) return driver->cuGraphAddEmptyNode(&entry->node, graph, after, count);
+    if (!has_work(plan, entry)) return driver->cuGraphAddEmptyNode(&entry->node, graph, after, count);
+    if (entry->kind == TR__ENTRY_KERNEL) return add_kernel(plan, graph, entry, after, count);
     if (entry->kind == TR__ENTRY_COPY) {
         CUDA_MEMCPY3D params = copy_params(entry);
         return driver->cuGraphAddMemcpyNode(&entry->node, graph, after, count, &params, context);
@@ -130,14 +161,15 @@ static tr_status add_nodes(tr_plan *plan, CUgraph graph, tr_error **error) {
     tr_status status = after ? TR_OK : tr__fail_out_of_memory(error);
     for (uint32_t i = 0; !status && i < plan->count; i++) {
         tr__entry *entry = &plan->entries[i];
-        for (uint32_t j = 0; j < entry->after_count; j++) after[j] = plan->entries[entry->after[j]].node;
-        /* A kernel is switched off in the exec graph; where the driver can't, an empty node stands in. */
-        bool off = !tr__entry_runs(entry) && !plan->driver->cuGraphNodeSetEnabled;
-        CUresult result =
-            off ? plan->driver->cuGraphAddEmptyNode(&entry->node, graph, after, entry->after_count)
-                : add_node(plan, graph, entry, after);
+        size_t count = 0;
+        entry->linked = false;
+        for (uint32_t j = 0; j < entry->after_count; j++) {
+            const tr__entry *earlier = &plan->entries[entry->after[j]];
+            if (!may_overlap(plan, entry, earlier)) after[count++] = earlier->node;
+        }
+        CUresult result = add_node(plan, graph, entry, after, count);
         if (result) status = fail_entry(plan, entry, result, "adding to the graph", error);
-        entry->enabled = off || entry->kind != TR__ENTRY_KERNEL ? tr__entry_runs(entry) : true;
+        entry->enabled = has_work(plan, entry);
     }
     free(after);
     return status;
@@ -146,7 +178,7 @@ static tr_status add_nodes(tr_plan *plan, CUgraph graph, tr_error **error) {
 static tr_status switch_off(tr_plan *plan, CUgraphExec exec, tr_error **error) {
     for (uint32_t i = 0; i < plan->count; i++) {
         tr__entry *entry = &plan->entries[i];
-        if (entry->enabled == tr__entry_runs(entry)) continue;
+        if (!entry->enabled || tr__entry_runs(entry)) continue;
         CUresult result = plan->driver->cuGraphNodeSetEnabled(exec, entry->node, 0);
         if (result) return fail_entry(plan, entry, result, "cuGraphNodeSetEnabled", error);
         entry->enabled = false;
@@ -173,6 +205,7 @@ static tr_status build(tr_plan *plan, tr_error **error) {
     }
     plan->graph = graph;
     plan->exec = exec;
+    plan->rebuilt = true;
     __atomic_fetch_add(&plan->runner->plan_builds, 1, __ATOMIC_RELAXED);
     return TR_OK;
 }

@@ -70,10 +70,24 @@ void test_destroy_in_flight(gpu *gpu);
 void test_contexts(gpu *gpu);
 void test_refused_images(gpu *gpu);
 void test_sticky(gpu *gpu);
-/* scratch.c */
+/* scratch.c. Each CTA leaves `value` + its words' numbers in its scratch memory, waits, and copies them to `out`. */
+tr_kernel *load_scratching(gpu *gpu, char **ptx);
 void test_scratch(gpu *gpu);
 void test_graph(gpu *gpu);
 void test_threads(gpu *gpu);
+/* plan.c */
+void test_plan_changes(gpu *gpu);
+void test_plan_builds(gpu *gpu);
+void test_plan_cooperative(gpu *gpu);
+void test_plan_clusters(gpu *gpu);
+void test_plan_shared(gpu *gpu);
+void test_plan_programmatic(gpu *gpu);
+void test_plan_descriptors(gpu *gpu);
+void test_plan_scratch(gpu *gpu);
+void test_plan_record(gpu *gpu);
+void test_plan_in_a_capture(gpu *gpu);
+void test_plan_threads(gpu *gpu);
+void test_plan_devices(gpu *gpu);
 /* cost.c */
 void test_cost(gpu *gpu);
 

@@ -5,8 +5,7 @@
 
 #include <pthread.h>
 
-/* Each CTA leaves its number and the argument in its part of the scratch memory, waits, and reads them back. */
-static tr_kernel *load_scratching(gpu *gpu, char **ptx) {
+tr_kernel *load_scratching(gpu *gpu, char **ptx) {
     static const char *const body =
         "ld.param.u64 %d0, [out];\nld.param.u32 %r0, [value];\nld.param.u64 %d1, [g];\n"
         "mov.u32 %r1, %ctaid.x;\nmov.u32 %r2, %tid.x;\nmad.lo.u32 %r3, %r1, 128, %r2;\nmul.wide.u32 %d2, "

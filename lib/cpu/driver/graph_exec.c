@@ -20,6 +20,7 @@ typedef struct exec {
     size_t count;
     trcpu_keep *keep;
     cuuint64_t flags;
+    trcpu_mark *last; /* the last launch's end; NULL: none yet */
 } exec;
 
 /* ---- instantiation ---- */
@@ -71,6 +72,7 @@ static int compare(const void *a, const void *b) {
 static void delete_exec(exec *made) {
     for (size_t i = 0; i < made->count; i++) trcpu_work_release(made->slots[i].work);
     trcpu_keep_release(made->keep);
+    trcpu_mark_release(made->last);
     free(made->slots);
     free(made->order);
     free(made);
@@ -321,17 +323,32 @@ static CUresult make_work(const exec *made, const trcpu_context *context, trcpu_
     return result;
 }
 
+/* Behind the stream's work, and behind the launch before of the same graph, on whichever stream that was. */
+static CUresult submit(exec *made, trcpu_stream *stream, trcpu_work *work) {
+    trcpu_mark *mark = trcpu_mark_new();
+    if (!mark) {
+        trcpu_work_release(work);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    trcpu_mark *before = made->last && !made->last->done ? trcpu_mark_retain(made->last) : NULL;
+    CUresult result = trcpu_stream_push(stream, work, before, trcpu_mark_retain(mark));
+    trcpu_mark_release(result ? mark : made->last);
+    if (!result) made->last = mark;
+    return result;
+}
+
 CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle) {
     trcpu_stream *stream;
     trcpu_work *work;
     CUresult result = trcpu_enter_stream(stream_handle, &stream);
     if (result) return result;
-    const exec *made = trcpu_handle_find(TRCPU_EXEC, handle);
+    exec *made = trcpu_handle_find(TRCPU_EXEC, handle);
     if (!made) return trcpu_leave(CUDA_ERROR_INVALID_VALUE);
     if (stream->capture)
         return trcpu_leave(trcpu_capture_spoil(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED));
-    result = make_work(made, stream->context, &work);
-    return trcpu_leave(result ? result : trcpu_stream_submit(stream, work));
+    if (stream == stream->context->legacy) result = trcpu_capture_forbids_legacy(stream->context);
+    if (!result) result = make_work(made, stream->context, &work);
+    return trcpu_leave(result ? result : submit(made, stream, work));
 }
 
 CUresult cuGraphUpload(CUgraphExec handle, CUstream stream_handle) {

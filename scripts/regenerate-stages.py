@@ -24,7 +24,8 @@ from harness import compile as compiler  # noqa: E402
 VERSION = "3.4.0"
 ARCHS = ("sm_89", "sm_90")
 STAGES = ("ttir", "ttgir", "llir", "ptx", "cubin")
-KERNELS = {  # kernel (and file): signature, options
+SMALL = ("ttir", "ptx")
+KERNELS = {  # kernel (and file): signature, options, the stages that are kept when not all
     "vector_add": ("*fp32:16, *fp32:16, *fp32:16, i32, 1024", {"num_warps": 4}),
     "softmax": ("*fp32:16, *fp32:16, i32, i32, i32, 1024", {"num_warps": 4}),
     "layer_norm": ("*fp16:16, *fp32:16, *fp32:16, *fp16:16, *fp32:16, *fp32:16, i32, i32, fp32, 512",
@@ -32,6 +33,10 @@ KERNELS = {  # kernel (and file): signature, options
     "matmul": ("*fp16:16, *fp16:16, *fp16:16, i32, i32, i32, i32:16, i32:16, i32:16, 64, 64, 32, 8",
                {"num_warps": 4, "num_stages": 3}),
     "matmul_tma": ("*fp16:16, *fp16:16, *fp16:16, i32, i32:16, i32:16, 64, 64, 64", {"num_warps": 4, "num_stages": 3}),
+    # What transformer_step needs beside those.
+    "attention": ("*fp16:16, *fp16:16, *fp16:16, *fp16:16, fp32, i32, i32:16, 32, 64", {"num_warps": 4}, SMALL),
+    "gate": ("*fp16:16, *fp16:16, *fp16:16, i32, 1024", {"num_warps": 4}, SMALL),
+    "residual": ("*fp16:16, *fp16:16, *fp16:16, i32, 1024", {"num_warps": 4}, SMALL),
 }
 
 
@@ -49,9 +54,10 @@ def regenerate(installation, out):
     for arch in ARCHS:
         folder = out / arch
         folder.mkdir(parents=True, exist_ok=True)
-        for name, (signature, options) in KERNELS.items():
+        for name, (signature, options, *kept) in KERNELS.items():
             reply = worker.compile(file=name + ".py", kernel=name, signature=signature, arch=int(arch[3:]),
-                                   options=options, until="cubin", keep=STAGES, out=str(folder), name=name)
+                                   options=options, until="cubin", keep=kept[0] if kept else STAGES, out=str(folder),
+                                   name=name)
             if "error" in reply:
                 sys.exit("%s for %s: %s\n%s" % (name, arch, reply["error"], reply["log"]))
             text = json.dumps(portable(reply["metadata"], name, arch, signature, options))

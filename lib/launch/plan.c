@@ -129,6 +129,18 @@ static tr_status lay_out(tr__entry *entry, const char *buffer, tr_error **error)
     return TR_OK;
 }
 
+/* Pointers are known in their context only. */
+static tr_status check_flags(const tr_plan *plan, const tr_kernel *kernel, const tr_launch_config *config,
+                             const char *buffer, tr_error **error) {
+    tr__scope scope;
+    if (!config->flags) return TR_OK;
+    tr_status status = tr__plan_enter(plan, &scope, error);
+    if (status) return status;
+    status = tr__launch_check_flags(kernel, config, buffer, error);
+    tr__driver_leave(plan->driver, &scope);
+    return status;
+}
+
 tr_status tr__plan_append_kernel(tr_plan *plan, const tr_kernel *kernel, tr__instance *instance,
                                  const tr_launch_config *config, const char *buffer, const uint32_t *after,
                                  size_t after_count, uint32_t *index, tr_error **error) {
@@ -137,7 +149,7 @@ tr_status tr__plan_append_kernel(tr_plan *plan, const tr_kernel *kernel, tr__ins
     entry.overlaps = instance->architecture >= 90 && tr__launch_overlaps(kernel, config);
     tr_status status =
         instance->context.id == plan->context.id
-            ? tr__launch_check_flags(kernel, config, buffer, error)
+            ? check_flags(plan, kernel, config, buffer, error)
             : tr__fail(error, TR_E_INVALID_ARGUMENT,
                        "kernel '%s' was launched in another context than the one the plan was made in",
                        kernel->record->kernel);

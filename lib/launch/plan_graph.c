@@ -227,5 +227,8 @@ void tr__plan_drop_graph(tr_plan *plan) {
 tr_status tr__plan_bring_up_to_date(tr_plan *plan, tr_error **error) {
     if (plan->exec && update(plan)) return TR_OK;
     tr__plan_drop_graph(plan);
-    return build(plan, error);
+    CUstreamCaptureMode before = tr__driver_relax(plan->driver); /* another stream may be captured */
+    tr_status status = build(plan, error);
+    tr__driver_relax_end(plan->driver, before);
+    return status;
 }

@@ -37,6 +37,7 @@ typedef struct tr__job {
     json_t *metadata;             /* Triton's keys, as they stand after the legs so far */
     json_t *extra;
     json_t *made_by;
+    json_t *depends; /* what a start at Python was made from besides its file */
     tr__buffer log;
 } tr__job;
 
@@ -58,6 +59,9 @@ tr_status tr__job_run(tr__job *job, tr_error **error);
 /* job_result.c */
 tr_status tr__job_artifact(tr__job *job, tr__artifact **out, tr_error **error);
 bool tr__artifact_decode(tr__artifact *artifact); /* records of what came from disk */
+/* Whether a result may be kept for others who ask for the same, adding to it what they must check; and their check. */
+bool tr__job_may_keep(tr__job *job, tr__artifact *artifact);
+bool tr__job_holds(const tr__job *job, const tr__artifact *artifact);
 tr_status tr__job_programs(const tr_program *from, tr_stage to, const tr__artifact *artifact,
                            tr_program **out, tr_error **error);
 

@@ -123,6 +123,9 @@ static bool merge(json_t *into, json_t *from) {
 }
 
 static tr_status take(tr__job *job, const leg *leg, tr__compile_result *result, tr_error **error) {
+    json_t *depends = json_object_get(result->extra, "depends");
+    if (depends) job->depends = json_incref(depends);
+    if (depends) json_object_del(result->extra, "depends");
     bool ok = merge(job->metadata, result->metadata) && merge(job->extra, result->extra);
     for (tr_stage stage = leg->from + 1; stage <= leg->to; stage++) {
         if (!result->stages[stage])
@@ -169,5 +172,6 @@ void tr__job_release(tr__job *job) {
     json_decref(job->metadata);
     json_decref(job->extra);
     json_decref(job->made_by);
+    json_decref(job->depends);
     tr__buffer_release(&job->log);
 }

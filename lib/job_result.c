@@ -1,11 +1,14 @@
 /* What came of a job: a record for each stage passed, the whole as one artifact, and programs made of it. */
 #include "job.h"
 
+#include "cache/depends.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-/* Sections of an artifact: a stage's bytes under its number, its record as JSON behind all those, and the log. */
-enum { LOG = 0, METADATA = 8 };
+/* Sections of an artifact: a stage's bytes under its number, its record as JSON behind all those, the log, and what a
+   start at Python was made from. */
+enum { LOG = 0, DEPENDS = 7, METADATA = 8 };
 
 /* ---- records ---- */
 
@@ -174,6 +177,24 @@ bool tr__artifact_decode(tr__artifact *artifact) {
     artifact->decoded = NULL;
     release_records(all);
     return false;
+}
+
+/* ---- what it was made from ---- */
+
+bool tr__job_may_keep(tr__job *job, tr__artifact *artifact) {
+    tr_error *error = NULL;
+    if (job->program->stage != TR_STAGE_PYTHON) return true;
+    tr_status status = tr__depends_create(job->depends, &artifact->sections[DEPENDS], &error);
+    if (status)
+        tr__runner_log(job->runner, 1, "kernel '%s' is compiled anew each time: %s",
+                       tr_program_kernel(job->program), tr_error_message(error));
+    tr_error_destroy(error);
+    return !status;
+}
+
+bool tr__job_holds(const tr__job *job, const tr__artifact *artifact) {
+    if (job->program->stage != TR_STAGE_PYTHON) return true;
+    return artifact->sections[DEPENDS] && tr__depends_hold(artifact->sections[DEPENDS]);
 }
 
 /* ---- programs ---- */

@@ -1,6 +1,7 @@
 /* Who compiles: decided before anything is compiled, because the result's key must say it. */
 #include "job.h"
 
+#include "base/file.h"
 #include "compilers/ptxas.h"
 #include "driver/driver.h"
 
@@ -147,6 +148,20 @@ static void describe_file(tr__buffer *out, const char *path) {
                       info.st_mtim.tv_nsec);
 }
 
+/* Its path, and a file that changes when it does. */
+static void describe_interpreter(tr__job *job, tr__buffer *out) {
+    char *real = realpath(job->triton->interpreter, NULL);
+    tr__buffer_printf(out, "%s ", job->triton->interpreter);
+    describe_file(out, real);
+    free(real);
+}
+
+static void describe_triton(tr__job *job, tr__buffer *out) {
+    char identity[33];
+    tr__hash_hex(tr__triton_identity(job->triton), identity);
+    tr__buffer_puts(out, identity);
+}
+
 static void describe_llvm(tr__job *job, tr__buffer *out) {
     char *path = tr__runner_find(job->runner, TR__PLUGIN_FILE);
     describe_file(out, path);
@@ -158,11 +173,43 @@ static void describe_driver(tr__job *job, tr__buffer *out) {
     if (!tr__runner_driver(job->runner, &driver, NULL)) tr__buffer_printf(out, "driver %d", driver->version);
 }
 
+/* Versions of ptxas programs are entries of the cache too: nothing is started for what is kept. */
+static bool kept_version(void *user, tr__hash identity, tr__ptxas_ask *ask, void *context, char version[24]) {
+    char text[64] = "version of ptxas\n";
+    tr__artifacts *cache;
+    tr__artifact *found = NULL;
+    tr__artifact_claim *claim = NULL;
+    tr__blob *nothing = tr__blob_create("", 0);
+    tr__hash_hex(identity, text + strlen(text));
+    tr__artifact_key key = {text, strlen(text), nothing};
+    bool known = nothing && !tr__runner_artifacts(user, &cache, NULL) &&
+                 !tr__artifacts_acquire(cache, &key, NULL, &found, &claim, NULL);
+    const tr__blob *kept = found ? found->sections[0] : NULL;
+    if (kept && kept->size < 24) {
+        memcpy(version, kept->data, kept->size + 1);
+    } else {
+        tr__artifact *made = NULL;
+        known = ask(context, version);
+        if (known && claim && (made = tr__artifact_create()))
+            made->sections[0] = tr__blob_create(version, strlen(version));
+        if (made && made->sections[0])
+            tr__artifacts_publish(claim, made);
+        else
+            tr__artifacts_abandon(claim);
+        tr__artifact_release(made);
+    }
+    tr__artifact_release(found);
+    tr__blob_release(nothing);
+    return known;
+}
+
 static bool describe_ptxas(tr__job *job, tr__native *native, tr__buffer *out) {
     tr__ptxas_tool tool;
     tr__ptxas_triton triton = {job->triton ? job->triton->site : NULL,
                                job->triton ? job->triton->version : NULL};
-    if (tr__ptxas_find(native, job->arch, job->triton ? &triton : NULL, job->given.environment, &tool, NULL))
+    tr__ptxas_versions versions = {kept_version, job->runner};
+    if (tr__ptxas_find(native, job->arch, job->triton ? &triton : NULL, job->given.environment, &versions,
+                       &tool, NULL))
         return false;
     tr__buffer_printf(out, "ptxas %s ", tool.version);
     describe_file(out, tool.path);
@@ -185,11 +232,10 @@ static void describe_assembler(tr__job *job, tr__buffer *out) {
 }
 
 /* runner->tools has "name\0description\0" pairs; an engine compiles for one or two architectures with one or two
-   Tritons. What is asked for with an environment of its own is looked for anew. */
-static void recall(tr__job *job, const char *name, tr__buffer *out) {
-    tr_runner *runner = job->runner;
+   Tritons. */
+static void recall(tr_runner *runner, const char *name, tr__buffer *out) {
     pthread_mutex_lock(&runner->tools_lock);
-    const char *at = job->given.environment ? NULL : runner->tools.data;
+    const char *at = runner->tools.data;
     while (at && at < runner->tools.data + runner->tools.size && !out->size) {
         const char *description = at + strlen(at) + 1;
         if (!strcmp(at, name)) tr__buffer_puts(out, description);
@@ -198,24 +244,25 @@ static void recall(tr__job *job, const char *name, tr__buffer *out) {
     pthread_mutex_unlock(&runner->tools_lock);
 }
 
-static void remember(tr__job *job, const char *name, const tr__buffer *found) {
-    tr_runner *runner = job->runner;
-    if (found->failed || job->given.environment) return;
+static void remember(tr_runner *runner, const char *name, const tr__buffer *found) {
+    if (found->failed) return;
     pthread_mutex_lock(&runner->tools_lock);
     tr__buffer_append(&runner->tools, name, strlen(name) + 1);
     tr__buffer_append(&runner->tools, found->data, found->size + 1);
     pthread_mutex_unlock(&runner->tools_lock);
 }
 
+/* An assembler that is asked for with an environment of its own is looked for anew. */
 static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*find)(tr__job *, tr__buffer *)) {
     tr__buffer found = {0};
-    recall(job, name, &found);
+    bool anew = find == describe_assembler && job->given.environment;
+    if (!anew) recall(job->runner, name, &found);
     if (!found.size && tr__runner_sealed(job->runner)) {
         tr__buffer_puts(&found, "not looked for"); /* nothing that was made before matches this */
     } else if (!found.size) {
         find(job, &found);
         if (!found.size) tr__buffer_puts(&found, "none");
-        remember(job, name, &found);
+        if (!anew) remember(job->runner, name, &found);
     }
     tr__buffer_printf(key, "%s=%s\n", name, found.data ? found.data : "");
     bool ok = !found.failed;
@@ -223,23 +270,60 @@ static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*fin
     return ok;
 }
 
+static bool describe_at(tr__job *job, tr__buffer *key, const char *name,
+                        void (*find)(tr__job *, tr__buffer *)) {
+    tr__buffer at = {0};
+    tr__buffer_printf(&at, "%s %s", name, job->triton ? job->triton->site : "none");
+    bool ok = !at.failed && (!job->triton || describe(job, key, at.data, find));
+    tr__buffer_release(&at);
+    return ok;
+}
+
+/* Bitcode that the caller names. */
+static void describe_library(tr__job *job, tr__buffer *key, const char *path) {
+    tr__buffer found = {0};
+    recall(job->runner, path ? path : "", &found);
+    if (!found.size && path && !tr__runner_sealed(job->runner)) {
+        describe_file(&found, path);
+        remember(job->runner, path, &found);
+    }
+    tr__buffer_printf(key, "extern_lib=%s\n", found.data ? found.data : "");
+    key->failed = key->failed || found.failed;
+    tr__buffer_release(&found);
+}
+
+static void describe_libraries(tr__job *job, tr__buffer *key) {
+    json_t *libraries = json_object_get(job->options, "extern_libs"), *value;
+    const char *name;
+    for (size_t i = 0; i < json_array_size(libraries); i++)
+        describe_library(job, key, json_string_value(json_array_get(json_array_get(libraries, i), 1)));
+    json_object_foreach(libraries, name, value) describe_library(job, key, json_string_value(value));
+}
+
 bool tr__job_key(tr__job *job, tr__buffer *key) {
     const tr_program *program = job->program;
-    char identity[33] = "none", metadata[33], name[96];
-    if (job->triton) tr__hash_hex(job->triton->identity, identity);
+    char metadata[33], name[4200], *path = NULL;
+    bool ok = true;
     tr__hash_hex(program->metadata->hash, metadata);
-    tr__buffer_printf(key, "from=%d\nto=%d\narch=%s\nkernel=%s\nmetadata=%s\ntriton=%s\noptions=%s\n",
-                      program->stage, job->to, job->arch, tr_program_kernel(program), metadata, identity,
+    tr__buffer_printf(key, "library=%d.%d.%d\nfrom=%d\nto=%d\narch=%s\nkernel=%s\nmetadata=%s\noptions=%s\n",
+                      TR_VERSION_MAJOR, TR_VERSION_MINOR, TR_VERSION_PATCH, program->stage, job->to,
+                      job->arch, tr_program_kernel(program), metadata,
                       job->given.options ? job->given.options : "");
-    if (program->signature)
-        tr__buffer_printf(key, "signature=%s\npath=%s\n", program->signature, tr__program_name(program));
+    if (program->signature) {
+        path = tr__path_absolute(tr__program_name(program));
+        tr__buffer_printf(key, "signature=%s\npath=%s\n", program->signature, path ? path : "");
+        ok = path && describe_at(job, key, "python", describe_interpreter);
+        free(path);
+    }
+    if (job->triton) ok = ok && describe_at(job, key, "triton", describe_triton);
+    describe_libraries(job, key);
     for (const char *const *at = job->given.environment; at && *at; at++)
         tr__buffer_printf(key, "env=%s\n", *at);
-    bool ok = true;
     if (passes(job, TR_STAGE_LLIR) && job->llvm == TR__MAKER_LLVM)
         ok = describe(job, key, "llvm", describe_llvm);
     if (passes(job, TR_STAGE_PTX)) {
-        snprintf(name, sizeof name, "assembler %d %s %.40s", job->assembler, job->arch, identity);
+        snprintf(name, sizeof name, "assembler %d %s %.4096s", job->assembler, job->arch,
+                 job->triton ? job->triton->site : "none");
         ok = ok && describe(job, key, name, describe_assembler);
     }
     return ok && !key->failed;

@@ -87,32 +87,40 @@ static tr_status fail_sealed(const tr__job *job, tr_error **error) {
                     tr__stage_name(job->to), tr_program_kernel(job->program), job->arch);
 }
 
-/* Python is never taken from the cache: what it is made of lies in other files too. */
-static bool may_cache(const tr__job *job) {
-    return !(job->given.flags & TR_COMPILE_NO_CACHE) && job->program->stage != TR_STAGE_PYTHON;
+static bool holds(void *user, const tr__artifact *artifact) {
+    return tr__job_holds(user, artifact);
 }
 
 static tr_status compile_through(tr__job *job, tr__artifacts *cache, const tr__artifact_key *key,
                                  tr__artifact **out, tr_error **error) {
-    tr__artifact_hooks hooks = {keep_waiting, decode, job};
+    tr__artifact_hooks hooks = {keep_waiting, decode, holds, job};
     tr__artifact_claim *claim = NULL;
     tr_status status = tr__artifacts_acquire(cache, key, &hooks, out, &claim, error);
     if (status || *out) return status;
     status = compile(job, out, error);
-    if (status)
+    if (status || !tr__job_may_keep(job, *out))
         tr__artifacts_abandon(claim);
     else
         tr__artifacts_publish(claim, *out);
     return status;
 }
 
+/* What is in memory; once sealed, without a look at what it was made from, which lies on disk. */
+static tr__artifact *recall(tr__job *job, tr__artifacts *cache, const tr__artifact_key *key) {
+    tr__artifact *found = tr__artifacts_recall(cache, key);
+    if (!found || tr__runner_sealed(job->runner) || tr__job_holds(job, found)) return found;
+    tr__artifact_release(found);
+    return NULL;
+}
+
 static tr_status find_or_compile(tr__job *job, tr__artifact **out, tr_error **error) {
     tr__artifacts *cache = NULL;
     tr__buffer text = {0};
-    tr_status status = may_cache(job) ? tr__runner_artifacts(job->runner, &cache, error) : TR_OK;
+    bool may_cache = !(job->given.flags & TR_COMPILE_NO_CACHE);
+    tr_status status = may_cache ? tr__runner_artifacts(job->runner, &cache, error) : TR_OK;
     if (!status && cache && !tr__job_key(job, &text)) status = tr__fail_out_of_memory(error);
     tr__artifact_key key = {text.data, text.size, job->program->bytes};
-    if (!status && cache) *out = tr__artifacts_recall(cache, &key);
+    if (!status && cache) *out = recall(job, cache, &key);
     if (!status && !*out) {
         if (tr__runner_sealed(job->runner))
             status = fail_sealed(job, error);

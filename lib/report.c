@@ -109,7 +109,7 @@ static json_t *describe_nvjitlink(tr__native *native) {
 static json_t *describe_ptxas(tr__native *native) {
     tr_error *error = NULL;
     tr__ptxas_tool tool = {0};
-    tr_status status = tr__ptxas_find(native, NULL, NULL, NULL, &tool, &error);
+    tr_status status = tr__ptxas_find(native, NULL, NULL, NULL, NULL, &tool, &error);
     json_t *out = found(status, error);
     if (!status) {
         put(out, "version", json_string(tool.version));

@@ -11,6 +11,7 @@ tiers=(
     "clang        the same with clang"
     "kernels      the project's kernels on the CPU device, against float64 references"
     "conformance  every Triton version: each stage from each start, bad inputs, LLVM"
+    "cache        starts at Python, storms, damage, sealing, hostile files, a soak of minutes"
     "asan         unit tests under address and undefined behaviour sanitizers"
     "tsan         unit tests under the thread sanitizer"
     "valgrind     unit tests under valgrind"
@@ -99,6 +100,7 @@ tier_unit() { need valgrind && need_tritons && build release && suite build/rele
 tier_clang() { need clang && CC=clang CXX=clang++ build clang && suite build/clang -L 'unit|bench'; }
 tier_kernels() { need && need_tritons && build release && suite build/release -L kernels; }
 tier_conformance() { need && need_tritons && build release && suite build/release -L 'conformance|llvm'; }
+tier_cache() { need && need_tritons && build release && suite build/release -L cache; }
 tier_asan() { need && need_tritons && build asan && suite build/asan -L unit; }
 tier_tsan() { need && need_tritons && build tsan && suite build/tsan -L unit; }
 tier_valgrind() { need valgrind && need_tritons && build debug && check valgrind scripts/check-valgrind.sh; }

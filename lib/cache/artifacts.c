@@ -233,6 +233,20 @@ static void leave(tr__artifacts *artifacts, slot *slot, tr__artifact *artifact) 
     pthread_mutex_unlock(&artifacts->lock);
 }
 
+static bool still_holds(const tr__artifact_hooks *hooks, const tr__artifact *artifact) {
+    return !hooks || !hooks->holds || hooks->holds(hooks->user, artifact);
+}
+
+/* Of what enter found, when it does not hold any more; another thread may have put a new one there. */
+static void forget(tr__artifacts *artifacts, const tr__hash *hash, tr__artifact **found) {
+    pthread_mutex_lock(&artifacts->lock);
+    slot *slot = find(artifacts, hash);
+    if (slot && slot->artifact == *found) slot_remove(artifacts, slot);
+    pthread_mutex_unlock(&artifacts->lock);
+    tr__artifact_release(*found);
+    *found = NULL;
+}
+
 static void count(tr__artifacts *artifacts, uint64_t *counter) {
     pthread_mutex_lock(&artifacts->lock);
     ++*counter;
@@ -251,7 +265,8 @@ static tr__artifact *read_disk(tr__artifacts *artifacts, const tr__artifact_key 
         count(artifacts, &artifacts->damaged);
         tr__folder_set_aside(&artifacts->folder, hash, why);
     }
-    if (artifact && hooks && hooks->decode && !hooks->decode(hooks->user, artifact)) {
+    if (artifact && ((hooks && hooks->decode && !hooks->decode(hooks->user, artifact)) ||
+                     !still_holds(hooks, artifact))) {
         tr__artifact_release(artifact);
         return NULL;
     }
@@ -285,6 +300,10 @@ tr_status tr__artifacts_acquire(tr__artifacts *artifacts, const tr__artifact_key
     tr__hash hash = tr__artifact_key_hash(key);
     slot *own = NULL;
     tr_status status = enter(artifacts, key, hash, hooks, found, &own, error);
+    while (*found && !still_holds(hooks, *found)) {
+        forget(artifacts, &hash, found);
+        status = enter(artifacts, key, hash, hooks, found, &own, error);
+    }
     if (status || *found) return status;
     int lock = TR__LOCK_NONE;
     *found = read_disk(artifacts, key, hash, hooks);

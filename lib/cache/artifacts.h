@@ -57,11 +57,13 @@ tr__artifact *tr__artifacts_recall(tr__artifacts *artifacts, const tr__artifact_
    `key` points to lives until then While another makes it, `wait` is called about every 20 ms; non-zero gives
    up with TR_E_CANCELLED (or the status it returns, if that is one). wait may be NULL. decode, called on what
    comes from disk, sets `decoded`, or says no (the entry's parts changed since; it is then made anew): may be
-   NULL. */
+   NULL. holds, called on what is found in memory or on disk, says no when what it was made from has changed since: it
+   is then made anew too; may be NULL. */
 typedef struct tr__artifact_claim tr__artifact_claim;
 typedef struct tr__artifact_hooks {
     tr_status (*wait)(void *user);
     bool (*decode)(void *user, tr__artifact *artifact);
+    bool (*holds)(void *user, const tr__artifact *artifact);
     void *user;
 } tr__artifact_hooks;
 tr_status tr__artifacts_acquire(tr__artifacts *artifacts, const tr__artifact_key *key,

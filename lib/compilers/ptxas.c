@@ -179,7 +179,7 @@ tr_status tr__ptxas_compile(tr__native *native, const tr__compile_request *reque
     tr__ptxas_tool tool;
     tr_status status = tr__compile_check_arch(request, error);
     if (status) return status;
-    status = tr__ptxas_find(native, request->arch, triton, request->environment, &tool, error);
+    status = tr__ptxas_find(native, request->arch, triton, request->environment, NULL, &tool, error);
     if (!status) {
         const char *version = triton ? triton->version : NULL;
         if (!version) version = json_string_value(tr__compile_option(request, "triton_version"));

@@ -23,11 +23,20 @@ typedef struct tr__ptxas_tool {
     uint32_t ptx_version; /* the newest it reads: 87 */
 } tr__ptxas_tool;
 
+/* Where versions are kept beyond this process, so that a program that was asked once need not be started again: gives
+   the version of the file with this identity, or asks for it. False: there is none. May be NULL. */
+typedef bool tr__ptxas_ask(void *context, char version[24]);
+typedef struct tr__ptxas_versions {
+    bool (*get)(void *user, tr__hash identity, tr__ptxas_ask *ask, void *context, char version[24]);
+    void *user;
+} tr__ptxas_versions;
+
 /* The first that knows `arch` of: the environment's TRITON_PTXAS_PATH (TRITON_PTXAS_BLACKWELL_PATH), the
    installation's own, TRITON_RUNNER_PTXAS, CUDA_HOME, CUDA_PATH, /usr/local/cuda, PATH. arch NULL: the first
    at all. TR_E_COMPILER_MISSING names what was looked at. */
 tr_status tr__ptxas_find(tr__native *native, const char *arch, const tr__ptxas_triton *triton,
-                         const char *const *environment, tr__ptxas_tool *out, tr_error **error);
+                         const char *const *environment, const tr__ptxas_versions *versions,
+                         tr__ptxas_tool *out, tr_error **error);
 void tr__ptxas_tool_release(tr__ptxas_tool *tool);
 
 /* "305" for "3.5.1", "1208" for "12.8"; 0 for NULL and for what is no version. */

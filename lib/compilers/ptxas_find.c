@@ -82,23 +82,33 @@ static void remember(tr__hash identity, const char version[24]) {
 }
 
 /* "Cuda compilation tools, release 12.8, V12.8.93" */
-static bool ask_version(tr__native *native, const char *path, char version[24]) {
-    const char *const argv[] = {path, "--version", NULL};
+typedef struct question {
+    tr__native *native;
+    const char *path;
+} question;
+
+static bool ask_version(void *context, char version[24]) {
+    const question *question = context;
+    const char *const argv[] = {question->path, "--version", NULL};
     tr__compile_request request = {
         .from = TR_STAGE_PTX, .to = TR_STAGE_CUBIN, .timeout_ms = VERSION_TIMEOUT_MS};
     tr__compile_result result = {.log = NULL};
-    tr_status status = tr__native_execute(native, &request, argv, &result, NULL);
+    tr_status status = tr__native_execute(question->native, &request, argv, &result, NULL);
     const char *release = !status && result.log ? strstr(result.log, ", V") : NULL;
     bool found = release && sscanf(release, ", V%23[0-9.]", version) == 1;
     tr__compile_result_release(&result);
     return found;
 }
 
-static bool identify(tr__native *native, const char *path, tr__ptxas_tool *tool) {
+static bool identify(tr__native *native, const tr__ptxas_versions *versions, const char *path,
+                     tr__ptxas_tool *tool) {
     tr__hash identity;
+    question question = {native, path};
     if (!file_identity(path, &identity)) return false;
     if (!recall(identity, tool->version)) {
-        if (!ask_version(native, path, tool->version)) return false;
+        bool known = versions ? versions->get(versions->user, identity, ask_version, &question, tool->version)
+                              : ask_version(&question, tool->version);
+        if (!known) return false;
         remember(identity, tool->version);
     }
     tool->release = tr__ptxas_release(tool->version);
@@ -110,6 +120,7 @@ static bool identify(tr__native *native, const char *path, tr__ptxas_tool *tool)
 
 typedef struct search {
     tr__native *native;
+    const tr__ptxas_versions *versions;
     const char *arch;
     tr__ptxas_tool *tool;
     tr__buffer seen; /* "; <path> is 12.4, which does not know sm_120" for the message */
@@ -120,7 +131,7 @@ static bool try(search *search, const char *folder, const char *name) {
     char *path = given ? tr__path_absolute(given) : NULL; /* it is started in another folder */
     free(given);
     tr__ptxas_tool *tool = search->tool;
-    if (path && identify(search->native, path, tool)) {
+    if (path && identify(search->native, search->versions, path, tool)) {
         if (knows(tool->release, search->arch)) {
             tool->path = path;
             return true;
@@ -182,9 +193,10 @@ static bool try_all(search *search, const tr__ptxas_triton *triton, const char *
 }
 
 tr_status tr__ptxas_find(tr__native *native, const char *arch, const tr__ptxas_triton *triton,
-                         const char *const *environment, tr__ptxas_tool *out, tr_error **error) {
+                         const char *const *environment, const tr__ptxas_versions *versions,
+                         tr__ptxas_tool *out, tr_error **error) {
     *out = (tr__ptxas_tool){0};
-    search search = {native, arch, out, {0}};
+    search search = {native, versions, arch, out, {0}};
     bool found = try_all(&search, triton, environment);
     tr_status status = TR_OK;
     if (!found)

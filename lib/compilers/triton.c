@@ -18,6 +18,7 @@ void tr__triton_release(tr__triton *triton) {
     free(triton->version);
     free(triton->interpreter);
     free(triton->site);
+    free(triton->dist);
     free(triton->ptxas);
     free(triton->ptxas_blackwell);
     *triton = (tr__triton){0};

@@ -12,7 +12,7 @@ typedef struct tr__triton {
     char *interpreter;     /* its path */
     char *site;            /* the folder with triton's dist-info */
     bool separate;         /* the site folder is not one of the interpreter's own */
-    tr__hash identity;     /* equal for equal installations: of the list of its files and their hashes */
+    char *dist;            /* its dist-info folder's name */
     char *ptxas;           /* its own; NULL: it brings none */
     char *ptxas_blackwell; /* for newer architectures than `ptxas` knows; NULL: it brings none */
     tr__peer *peer;
@@ -32,6 +32,10 @@ const tr__triton *tr__tritons_at(const tr__tritons *tritons, size_t index);
    path. TR_E_COMPILER_MISSING says what there is and what to install. */
 tr_status tr__tritons_select(const tr__tritons *tritons, const char *which, const tr__triton **out,
                              tr_error **error);
+
+/* Changes with the installation: of the list of its files with their hashes, and of their sizes and times. One whose
+   files lie elsewhere (editable) is never the same twice. Reads the disk. */
+tr__hash tr__triton_identity(const tr__triton *triton);
 
 /* From any thread. Messages about a source begin with "line:column: " where that is known; for Python with the file's
    path. result->extra holds, for a Python start, "parameters" in the caller's order: {"name", "type", "divisibility",

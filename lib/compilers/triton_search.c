@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RECORD_LIMIT = 1 << 24, ASK_MS = 5000 };
+enum { ASK_MS = 5000 };
 
 typedef struct search {
     tr__triton *found;
@@ -46,23 +46,6 @@ static char *if_exists(char *path) {
     return NULL;
 }
 
-/* RECORD lists the files of the installation with their hashes. */
-static tr__hash identify(const char *site, const char *dist) {
-    static const char *const files[] = {"RECORD", "METADATA"};
-    tr__hash identity = {0, 0};
-    for (size_t i = 0; i < 2; i++) {
-        char *path = NULL;
-        tr__blob *blob = NULL;
-        if (asprintf(&path, "%s/%s/%s", site, dist, files[i]) < 0) return identity;
-        tr_status status = tr__file_read(path, RECORD_LIMIT, &blob, NULL);
-        if (!status) identity = blob->hash;
-        tr__blob_release(blob);
-        free(path);
-        if (!status) break;
-    }
-    return identity;
-}
-
 static void add(search *search, const char *interpreter, const char *site, const char *dist, char *version,
                 bool separate) {
     for (size_t i = 0; i < search->count; i++)
@@ -85,10 +68,10 @@ static void add(search *search, const char *interpreter, const char *site, const
                      .interpreter = strdup(interpreter),
                      .site = strdup(site),
                      .separate = separate,
-                     .identity = identify(site, dist),
+                     .dist = strdup(dist),
                      .ptxas = tools ? if_exists(tr__path_join(tools, "ptxas")) : NULL,
                      .ptxas_blackwell = tools ? if_exists(tr__path_join(tools, "ptxas-blackwell")) : NULL};
-    if (!tools || !made->interpreter || !made->site) search->failed = true;
+    if (!tools || !made->interpreter || !made->site || !made->dist) search->failed = true;
     free(tools);
 }
 

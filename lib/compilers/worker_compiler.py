@@ -16,6 +16,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource, make_backend
 
 from worker_failure import TR_E_INVALID_ARGUMENT, TR_E_OUT_OF_MEMORY, TR_E_PARSE, Failure, explain_log
+import worker_depends
 import worker_kernel
 import worker_locations
 
@@ -115,14 +116,19 @@ class Compiler:
             raise SystemExit(f"Triton {triton.__version__} is too old: 3.2 is the oldest that is supported")
         triton.runtime.driver.set_active(StubDriver())
         self.maker = f"triton {triton.__version__}"
+        self.watch = None
         # The first compile of a process lays out shared pointers differently in some versions, and loads much.
         request = {"from": PYTHON, "to": CUBIN, "path": "/warm_up.py", "kernel": "warm_up", "arch": "sm_80",
                    "signature": "*fp32:16, i32, 128"}
         self.compile(request, WARM_UP.encode(), lambda *stage: None)
+        self.loaded = worker_depends.foreign_modules()
 
     def answer(self, request, source, send_stage, read_log):
         """The last frame: the end, or why it failed."""
         self.reached = request["from"]
+        if request["from"] == PYTHON:
+            self.watch = worker_depends.Watch(self.loaded, request["path"])
+            self.watch.start()
         try:
             return self.compile(request, source, send_stage)
         except Failure as failure:
@@ -187,6 +193,8 @@ class Compiler:
             signature = worker_kernel.Signature(kernel, request["signature"], FEATURES)
             extra["parameters"] = signature.parameters
             module = self.make_ir(kernel, signature, target, backend, options)
+            if self.watch:
+                extra["depends"] = self.watch.stop()
         elif first in (TTIR, TTGIR):
             module = self.parse(text, NAMES[first], backend)
         else:

@@ -124,6 +124,21 @@ static void calls_functions(void **state) {
     }
 }
 
+/* One name in several scopes, as inlined waits have it: a branch means the one around it, else the one outside. */
+static void keeps_labels_apart(void **state) {
+    uint32_t out[BYTES / 4];
+    compute(
+        "",
+        "mov.u32 %r1, 0; mov.u32 %r2, 0;\n"
+        "{ .reg .pred done; again: add.u32 %r1, %r1, 1; setp.ge.u32 done, %r1, 3; @!done bra.uni again; }\n"
+        "{ .reg .pred done; again: add.u32 %r2, %r2, 10; setp.ge.u32 done, %r2, 50; @!done bra.uni again;\n"
+        "  { again: add.u32 %r2, %r2, 100; setp.lt.u32 done, %r2, 400; @done bra.uni again; bra outside; }\n"
+        "}\n"
+        "outside: mad.lo.u32 %r3, %r1, 1000, %r2; st.global.u32 [%rd4], %r3;",
+        32, NULL, out);
+    for (int i = 0; i < 32; i++) assert_int_equal(out[i], 3450);
+}
+
 static void branches_by_index(void **state) {
     uint32_t out[BYTES / 4];
     compute("",
@@ -340,19 +355,13 @@ int main(void) {
     setenv("TRITON_RUNNER_CPU_LOOP_LIMIT", "20000000", 1); /* read at the first launch */
     memory = trcpu_memory_create(1ull << 30);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(diverges_and_joins),
-        cmocka_unit_test(waits_for_lanes_on_the_way),
-        cmocka_unit_test(calls_functions),
-        cmocka_unit_test(branches_by_index),
-        cmocka_unit_test(synchronises),
-        cmocka_unit_test(runs_ctas_that_wait),
-        cmocka_unit_test(rounds_as_told),
-        cmocka_unit_test(approximates),
-        cmocka_unit_test(counts_in_integers),
-        cmocka_unit_test(reports_accesses),
-        cmocka_unit_test(reports_whose_memory_it_is),
-        cmocka_unit_test(reports_who_waits),
-        cmocka_unit_test(refuses_what_it_does_not_know),
+        cmocka_unit_test(diverges_and_joins),  cmocka_unit_test(waits_for_lanes_on_the_way),
+        cmocka_unit_test(calls_functions),     cmocka_unit_test(keeps_labels_apart),
+        cmocka_unit_test(branches_by_index),   cmocka_unit_test(synchronises),
+        cmocka_unit_test(runs_ctas_that_wait), cmocka_unit_test(rounds_as_told),
+        cmocka_unit_test(approximates),        cmocka_unit_test(counts_in_integers),
+        cmocka_unit_test(reports_accesses),    cmocka_unit_test(reports_whose_memory_it_is),
+        cmocka_unit_test(reports_who_waits),   cmocka_unit_test(refuses_what_it_does_not_know),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     trcpu_memory_destroy(memory);

@@ -52,10 +52,15 @@ trcpu_insn *trcpu_decoder_emit(trcpu_decoder *d, const trcpu_form *form) {
     return insn;
 }
 
-const trcpu_label *trcpu_label_find(const trcpu_part *p, trcpu_text name) {
-    for (uint32_t i = 0; i < p->ptx->label_count; i++)
-        if (trcpu_text_equal(p->ptx->labels[i].name, name)) return &p->ptx->labels[i];
-    return NULL;
+const trcpu_label *trcpu_label_find(const trcpu_part *p, trcpu_text name, uint32_t statement) {
+    const trcpu_label *found = NULL;
+    for (uint32_t i = 0; i < p->ptx->label_count; i++) {
+        const trcpu_label *label = &p->ptx->labels[i];
+        if (statement < label->begin || statement >= label->end || !trcpu_text_equal(label->name, name))
+            continue;
+        if (!found || label->end - label->begin < found->end - found->begin) found = label;
+    }
+    return found;
 }
 
 /* ---- statements ---- */
@@ -378,7 +383,7 @@ static int64_t target_table(trcpu_decoder *d, const trcpu_part *p, const trcpu_l
     uint64_t *table = d->function->targets + *end;
     table[0] = label->target_count;
     for (uint32_t i = 0; i < label->target_count; i++) {
-        const trcpu_label *target = trcpu_label_find(p, label->targets[i].name);
+        const trcpu_label *target = trcpu_label_find(p, label->targets[i].name, label->begin);
         if (!target)
             trcpu_decoder_fail(d, TRCPU_INVALID_PTX, "there is no label '%.*s'",
                                (int)label->targets[i].name.size, label->targets[i].name.at);
@@ -396,7 +401,7 @@ static bool reserve_tables(trcpu_decoder *d) {
         for (uint32_t k = 0; k < d->parts[i].ptx->statement_count; k++) {
             const trcpu_statement *s = &d->parts[i].ptx->statements[k];
             const trcpu_label *label =
-                s->operand_count == 2 ? trcpu_label_find(&d->parts[i], s->operands[1].name) : NULL;
+                s->operand_count == 2 ? trcpu_label_find(&d->parts[i], s->operands[1].name, k) : NULL;
             room += label ? 1 + label->target_count : 0;
         }
     d->function->targets = calloc(room, sizeof *d->function->targets);

@@ -49,7 +49,8 @@ void trcpu_decoder_fail(trcpu_decoder *d, int result, const char *format, ...)
 bool trcpu_decoder_grow(trcpu_decoder *d, void *array, uint32_t *room, uint32_t needed, size_t element);
 const trcpu_form *trcpu_decoder_form(trcpu_decoder *d, const char *name); /* a helper's: "%not" */
 trcpu_insn *trcpu_decoder_emit(trcpu_decoder *d, const trcpu_form *form); /* NULL: failed */
-const trcpu_label *trcpu_label_find(const trcpu_part *p, trcpu_text name);
+/* The label that a statement means by a name: of the innermost scope around it. */
+const trcpu_label *trcpu_label_find(const trcpu_part *p, trcpu_text name, uint32_t statement);
 
 /* row.c: of the register file; constants and special registers are rows as well */
 uint32_t trcpu_row_take(trcpu_decoder *d, uint32_t bytes);

@@ -212,7 +212,10 @@ static bool operand_fits(trcpu_decoder *d, const trcpu_operand *o, char letter, 
         return true;
     case 'N': {
         const trcpu_label *label =
-            o->kind == TRCPU_OPERAND_NAME ? trcpu_label_find(d->current, o->name) : NULL;
+            o->kind == TRCPU_OPERAND_NAME
+                ? trcpu_label_find(d->current, o->name,
+                                   (uint32_t)(d->statement - d->current->ptx->statements))
+                : NULL;
         if (!label) return false;
         if (!dry) d->imm = label - d->current->ptx->labels;
         return true;

@@ -130,7 +130,7 @@ static void label(trcpu_parser *parser, trcpu_text name) {
     if (!grown) return;
     function->labels = grown;
     trcpu_label *added = &grown[function->label_count - 1];
-    *added = (trcpu_label){.name = name, .statement = function->statement_count};
+    *added = (trcpu_label){.name = name, .statement = function->statement_count, .end = UINT32_MAX};
     if (trcpu_parser_word_is(parser, ".branchtargets") || trcpu_parser_word_is(parser, ".calltargets")) {
         trcpu_operand targets = {0};
         items(parser, &targets, ';', 0);
@@ -194,8 +194,24 @@ static void instruction(trcpu_parser *parser, trcpu_statement *statement) {
     statement->text = (trcpu_text){start, (uint32_t)(end - start)};
 }
 
+/* What is declared between braces is known there alone: an inlined waitLoop may come many times. */
+typedef struct scope {
+    uint32_t names, labels, statement;
+} scope;
+
+static void close_scope(trcpu_parser *parser, scope scope) {
+    trcpu_ptx_function *function = parser->function;
+    parser->name_count = scope.names;
+    for (uint32_t i = scope.labels; i < function->label_count; i++) {
+        if (function->labels[i].end != UINT32_MAX) continue; /* of a scope within this one */
+        function->labels[i].begin = scope.statement;
+        function->labels[i].end = function->statement_count;
+    }
+}
+
 void trcpu_parser_body(trcpu_parser *parser) {
-    uint32_t scopes[16], depth = 0;
+    scope scopes[16];
+    uint32_t depth = 0;
     for (;;) {
         trcpu_parser_skip(parser);
         if (parser->failed) return;
@@ -205,7 +221,7 @@ void trcpu_parser_body(trcpu_parser *parser) {
         }
         if (trcpu_parser_accept(parser, '}')) {
             if (depth == 0) return;
-            parser->name_count = scopes[--depth];
+            close_scope(parser, scopes[--depth]);
             continue;
         }
         if (trcpu_parser_accept(parser, '{')) {
@@ -213,7 +229,8 @@ void trcpu_parser_body(trcpu_parser *parser) {
                 trcpu_parser_fail(parser, parser->line, "scopes nested too deeply");
                 return;
             }
-            scopes[depth++] = parser->name_count;
+            scopes[depth++] =
+                (scope){parser->name_count, parser->function->label_count, parser->function->statement_count};
             continue;
         }
         if (trcpu_parser_accept(parser, ';')) continue;

@@ -93,6 +93,7 @@ typedef struct trcpu_statement {
 typedef struct trcpu_label {
     trcpu_text name;
     uint32_t statement;     /* the next one after it */
+    uint32_t begin, end;    /* statements of the scope that it is known in */
     trcpu_operand *targets; /* of .branchtargets, .calltargets */
     uint32_t target_count;
 } trcpu_label;

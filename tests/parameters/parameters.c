@@ -1,0 +1,192 @@
+/* parameters make FOLDER ARCH     compiles every case with each Triton, to FOLDER/ARCH/VERSION-CASE.{ptx,cubin}
+   parameters run DEVICE FOLDER ARCH   runs what is there; on a machine without Triton, too
+   parameters check FOLDER ARCH    both, on the CPU device */
+#include "parameters.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define KERNELS TR_SOURCE_DIR "/tests/parameters/kernels.py"
+
+void complain(trial *trial, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (!trial->failed) {
+        printf("FAILED  ");
+        vprintf(format, arguments);
+        printf("\n");
+    }
+    va_end(arguments);
+    trial->failed = true;
+}
+
+static tr_runner *make_runner(const char *device) {
+    tr_runner_options options = TR_RUNNER_OPTIONS_INIT;
+    tr_runner *runner = NULL;
+    options.device = device;
+    options.cache_dir = "";
+    if (tr_runner_create(&options, &runner, NULL)) exit(1);
+    return runner;
+}
+
+/* "3.4.0": 304 */
+static int number_of(const char *version) {
+    int major = 0, minor = 0;
+    sscanf(version, "%d.%d", &major, &minor);
+    return 100 * major + minor;
+}
+
+static bool is_for(const parameters_case *c, int version, int arch) {
+    return version >= c->since && version <= c->until && arch >= c->arch;
+}
+
+/* ---- make ---- */
+
+static bool make(tr_runner *runner, const parameters_case *c, const char *version, const char *folder,
+                 const char *arch) {
+    static const char *const endings[] = {[TR_STAGE_PTX] = "ptx", [TR_STAGE_CUBIN] = "cubin"};
+    tr_load_options load = TR_LOAD_OPTIONS_INIT;
+    tr_compile_options options = TR_COMPILE_OPTIONS_INIT;
+    tr_program *program = NULL, *cubin = NULL, *at;
+    tr_error *error = NULL;
+    char path[4200];
+    load.signature = c->signature;
+    load.kernel = c->kernel;
+    options.arch = arch;
+    options.triton = version;
+    options.options = c->options;
+    tr_status status = tr_load_stage(runner, TR_STAGE_PYTHON, KERNELS, &load, &program, &error);
+    if (!status) status = tr_compile_to(program, TR_STAGE_CUBIN, &options, &cubin, &error);
+    for (tr_stage stage = TR_STAGE_PTX; stage <= TR_STAGE_CUBIN && !status; stage++) {
+        snprintf(path, sizeof path, "%s/%s/%s-%s.%s", folder, arch, version, c->name, endings[stage]);
+        status = tr_program_at(cubin, stage, &at, &error);
+        if (!status) status = tr_program_save(at, path, &error);
+        tr_program_destroy(at);
+    }
+    if (status)
+        printf("FAILED  Triton %s does not compile %s for %s: %s: %s\n%s\n", version, c->name, arch,
+               tr_status_name(status), tr_error_message(error), tr_error_log(error));
+    tr_error_destroy(error);
+    tr_program_destroy(cubin);
+    tr_program_destroy(program);
+    return !status;
+}
+
+static json_t *find_tritons(tr_runner *runner) {
+    char *text;
+    if (tr_runner_report(runner, TR_REPORT_DOCTOR, &text, NULL)) return NULL;
+    json_t *report = json_loads(text, 0, NULL);
+    json_t *list = json_deep_copy(json_object_get(json_object_get(report, "triton"), "installations"));
+    json_decref(report);
+    tr_free(text);
+    return list;
+}
+
+/* Returns how many failed; *made: how many did not. */
+static int make_all(const char *folder, const char *arch, int *made) {
+    tr_runner *runner = make_runner("cpu");
+    json_t *tritons = find_tritons(runner);
+    char path[4200];
+    int failed = 0;
+    *made = 0;
+    mkdir(folder, 0777);
+    snprintf(path, sizeof path, "%s/%s", folder, arch);
+    if (mkdir(path, 0777) && errno != EEXIST) {
+        printf("FAILED  %s: %s\n", path, strerror(errno));
+        exit(1);
+    }
+    for (size_t i = 0; i < json_array_size(tritons); i++) {
+        const char *version = json_string_value(json_object_get(json_array_get(tritons, i), "version"));
+        for (const parameters_case *c = parameters_cases; c->name; c++) {
+            if (!is_for(c, number_of(version), atoi(arch + 3))) continue;
+            bool fine = make(runner, c, version, folder, arch);
+            failed += !fine, *made += fine;
+        }
+    }
+    json_decref(tritons);
+    tr_runner_destroy(runner);
+    return failed;
+}
+
+/* ---- run ---- */
+
+/* "3.4.0-scalars.ptx"; NULL: another file. */
+static const parameters_case *case_of(const char *file, const char *ending, int arch, int *version) {
+    const char *dash = strchr(file, '-'), *dot = strrchr(file, '.');
+    if (!dash || !dot || strcmp(dot + 1, ending)) return NULL;
+    *version = number_of(file);
+    for (const parameters_case *c = parameters_cases; c->name; c++)
+        if (strlen(c->name) == (size_t)(dot - dash) - 1 && !strncmp(c->name, dash + 1, strlen(c->name)) &&
+            is_for(c, *version, arch))
+            return c;
+    return NULL;
+}
+
+static bool run(const parameters_case *c, trial *trial, const char *path) {
+    tr_program *program = NULL;
+    tr_error *error = NULL;
+    tr_status status = tr_load_stage(trial->runner, TR_STAGE_AUTO, path, NULL, &program, &error);
+    if (!status) status = tr_kernel_create(program, &trial->kernel, &error);
+    if (status)
+        complain(trial, "%s: %s", tr_status_name(status), tr_error_message(error));
+    else
+        c->run(trial);
+    tr_error_destroy(error);
+    tr_kernel_destroy(trial->kernel);
+    tr_program_destroy(program);
+    return !trial->failed;
+}
+
+static int run_all(const char *device, const char *folder, const char *arch, int *ran) {
+    char path[4200];
+    struct dirent **files;
+    int failed = 0;
+    tr_runner *runner = make_runner(device);
+    snprintf(path, sizeof path, "%s/%s", folder, arch);
+    int count = scandir(path, &files, NULL, versionsort);
+    *ran = 0;
+    for (int i = 0; i < count; i++) {
+        trial trial = {.runner = runner, .arch = atoi(arch + 3)};
+        const char *name = files[i]->d_name;
+        const parameters_case *c =
+            case_of(name, strcmp(device, "cpu") ? "cubin" : "ptx", trial.arch, &trial.version);
+        if (c) {
+            snprintf(path, sizeof path, "%s/%s/%s", folder, arch, name);
+            bool fine = run(c, &trial, path);
+            printf("%-7s %s %s\n", fine ? "right" : "WRONG", arch, name);
+            failed += !fine, ++*ran;
+        }
+        free(files[i]);
+    }
+    if (count >= 0) free(files);
+    tr_runner_destroy(runner);
+    return failed;
+}
+
+int main(int count, char **arguments) {
+    const char *verb = count > 1 ? arguments[1] : "";
+    int done = 0, ran = 0, failed;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!strcmp(verb, "make") && count == 4) {
+        failed = make_all(arguments[2], arguments[3], &done);
+    } else if (!strcmp(verb, "run") && count == 5) {
+        failed = run_all(arguments[2], arguments[3], arguments[4], &done);
+    } else if (!strcmp(verb, "check") && count == 4) {
+        setenv("TRITON_RUNNER_CPU_ARCH", arguments[3], 1);
+        failed = make_all(arguments[2], arguments[3], &done);
+        failed += run_all("cpu", arguments[2], arguments[3], &ran);
+        if (ran < done) failed += done - ran;
+    } else {
+        fprintf(stderr, "usage: parameters make FOLDER ARCH | run DEVICE FOLDER ARCH | check FOLDER ARCH\n");
+        return 2;
+    }
+    printf("%d cases, %d failed\n", done, failed);
+    if (!done && !failed) printf("skipped: no Triton is installed (TRITON_RUNNER_PYTHON)\n");
+    return done || failed ? failed != 0 : 77;
+}

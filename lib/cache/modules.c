@@ -194,12 +194,6 @@ void tr__module_put(tr__module *module) {
     }
     pthread_mutex_unlock(&modules->lock);
     if (!last) return;
-    tr__scope scope;
-    if (tr__driver_enter_context(modules->driver, module->context, &scope)) {
-        CUstreamCaptureMode before = tr__driver_relax(modules->driver);
-        modules->driver->cuModuleUnload(module->handle);
-        tr__driver_relax_end(modules->driver, before);
-        tr__driver_leave(modules->driver, &scope);
-    }
+    tr__driver_give_back(modules->driver, module->context, TR__MODULE, (uintptr_t)module->handle);
     free_module(module);
 }

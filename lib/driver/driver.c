@@ -146,6 +146,7 @@ tr__driver *tr__driver_retain(tr__driver *driver) {
 void tr__driver_release(tr__driver *driver) {
     if (!driver || __atomic_fetch_sub(&driver->references, 1, __ATOMIC_ACQ_REL) != 1) return;
     tr__broken_free(driver->broken);
+    tr__left_free(driver->left);
     pthread_mutex_destroy(&driver->lock);
     free(driver);
 }
@@ -153,9 +154,10 @@ void tr__driver_release(tr__driver *driver) {
 void tr__driver_close(tr__driver *driver) {
     if (!driver) return;
     pthread_mutex_lock(&driver->lock);
-    bool retained = driver->primary.handle;
-    driver->primary = (tr__context){0};
+    int retains = driver->primary_retains;
+    driver->primary = NULL;
+    driver->primary_retains = 0;
     pthread_mutex_unlock(&driver->lock);
-    if (retained) driver->cuDevicePrimaryCtxRelease(driver->device);
+    while (retains-- > 0) driver->cuDevicePrimaryCtxRelease(driver->device);
     tr__driver_release(driver);
 }

@@ -29,9 +29,12 @@ typedef struct tr__driver {
     CUdevice device; /* the runner's */
     void *library;   /* never closed: threads of the driver may outlive us */
 
-    pthread_mutex_t lock;      /* over what follows */
-    tr__context primary;       /* retained when first needed; handle NULL: not yet */
-    struct tr__broken *broken; /* failure.c: contexts that a fault broke, as far as it was told */
+    pthread_mutex_t lock; /* over what follows */
+    CUcontext primary;    /* retained when first needed; NULL: not yet. Read without the lock */
+    int primary_retains;  /* more than one: it was reset */
+    struct tr__broken
+        *broken; /* failure.c: contexts that a fault broke, as far as it was told; read without the lock */
+    struct tr__left *left; /* left.c: what waits for its context to be current again; read without the lock */
 } tr__driver;
 
 /* device: as tr_runner_options.device. cpu_path: the CPU device's file. Never falls back unless it says
@@ -49,16 +52,22 @@ void tr__driver_release(tr__driver *driver);
    TR_E_STICKY. So is one that a launch returns on a GPU: no launch can fail of what it has yet to do. */
 tr_status tr__driver_fail(tr__driver *driver, CUresult result, const char *call, tr_error **error);
 tr_status tr__driver_fail_launch(tr__driver *driver, CUresult result, const char *kernel, tr_error **error);
+/* The current context has no id: it is destroyed, or an earlier fault broke it. */
+tr_status tr__driver_fail_context(tr__driver *driver, CUresult result, tr_error **error);
+/* A context that answers its id is none that a fault broke, though it may be at the address of one. */
+void tr__driver_forget_broken(tr__driver *driver, tr__context alive);
 void tr__broken_free(struct tr__broken *broken);
 
 /* ---- context.c: the caller's current one, else the runner's primary, current between enter and leave ----
  */
 typedef struct tr__scope {
     tr__context context;
-    bool pushed;
+    bool pushed, holds;
+    CUdevice held; /* its primary context is retained */
 } tr__scope;
 tr_status tr__driver_enter(tr__driver *driver, tr__scope *scope, tr_error **error);
-/* The same for a given context; false when that one is no more. */
+/* The same for a given context, which must be the current one or a device's primary one: of another nobody can tell
+   whether it still is. False when it is neither, or is no more. */
 bool tr__driver_enter_context(const tr__driver *driver, tr__context context, tr__scope *scope);
 void tr__driver_leave(const tr__driver *driver, tr__scope *scope);
 
@@ -73,6 +82,13 @@ static inline uint64_t tr__driver_current(const tr__driver *driver) {
    unless it says that it knows what it does. Returns what `end` wants back. */
 CUstreamCaptureMode tr__driver_relax(const tr__driver *driver);
 void tr__driver_relax_end(const tr__driver *driver, CUstreamCaptureMode before);
+
+/* ---- left.c: modules, memory and graphs of a context, given back when that is current: at once, else by a later call that
+   is made there. What is never given back goes with its context ---- */
+typedef enum tr__belonging { TR__MODULE, TR__MEMORY, TR__EVENT, TR__GRAPH, TR__GRAPH_EXEC } tr__belonging;
+void tr__driver_give_back(tr__driver *driver, tr__context context, tr__belonging kind, uint64_t handle);
+void tr__driver_collect(tr__driver *driver, tr__context current); /* called by tr__driver_enter */
+void tr__left_free(struct tr__left *left);
 
 /* ---- deferred.c: where the driver must not be called (a graph's destructor), what needs it waits ---- */
 typedef struct tr__deferred {

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A context that a fault broke. Some drivers answer its id all the same, others call it destroyed; its handle stays. */
 struct tr__broken {
     struct tr__broken *next;
-    uint64_t context;
+    tr__context context; /* id 0: the driver does not say */
 };
 
 static const struct meaning {
@@ -104,20 +105,38 @@ static const char *name_of(const tr__driver *driver, CUresult result, const char
     return name ? name : "unknown error";
 }
 
-/* Notes that the current context is broken; false when that was known. Out of memory it is just told again.
- */
+/* Notes that the current context is broken; false when that was known. Out of memory it is just told again. */
 static bool first_to_tell(tr__driver *driver) {
-    uint64_t context = driver->cuCtxGetCurrent ? tr__driver_current(driver) : 0;
+    tr__context context = {NULL, 0};
+    if (driver->cuCtxGetCurrent) { /* else it is still being opened */
+        driver->cuCtxGetCurrent(&context.handle);
+        context.id = tr__driver_current(driver);
+    }
     pthread_mutex_lock(&driver->lock);
     struct tr__broken *known = driver->broken;
-    while (known && known->context != context) known = known->next;
+    while (known && (known->context.handle != context.handle || known->context.id != context.id))
+        known = known->next;
     struct tr__broken *added = known ? NULL : malloc(sizeof *added);
     if (added) {
         *added = (struct tr__broken){driver->broken, context};
-        driver->broken = added;
+        __atomic_store_n(&driver->broken, added, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&driver->lock);
     return !known;
+}
+
+void tr__driver_forget_broken(tr__driver *driver, tr__context alive) {
+    if (!__atomic_load_n(&driver->broken, __ATOMIC_RELAXED)) return;
+    pthread_mutex_lock(&driver->lock);
+    for (struct tr__broken **at = &driver->broken, *gone; (gone = *at);) {
+        if (gone->context.handle == alive.handle && gone->context.id != alive.id) {
+            *at = gone->next;
+            free(gone);
+        } else {
+            at = &gone->next;
+        }
+    }
+    pthread_mutex_unlock(&driver->lock);
 }
 
 void tr__broken_free(struct tr__broken *broken) {
@@ -135,13 +154,14 @@ static tr_status tell_fault(tr__driver *driver, tr_error **error) {
     return tr__fail(error, TR_E_MEMORY_FAULT, "%s", message);
 }
 
-static tr_status tell(tr__driver *driver, CUresult result, const char *what, const char *kernel,
+/* earlier: what failed had done nothing that could fail so. */
+static tr_status tell(tr__driver *driver, CUresult result, const char *what, const char *kernel, bool earlier,
                       tr_error **error) {
     const struct meaning *meaning = meaning_of(result);
     const char *text, *name = name_of(driver, result, &text);
     tr_status status = meaning->status;
     if (meaning->breaks) {
-        bool first = first_to_tell(driver);
+        bool first = first_to_tell(driver) && !earlier;
         status = first ? tell_fault(driver, error) : TR_E_STICKY;
         if (first && !status) status = kernel && !driver->cpu ? TR_E_STICKY : meaning->status;
     }
@@ -159,9 +179,15 @@ static tr_status tell(tr__driver *driver, CUresult result, const char *what, con
 }
 
 tr_status tr__driver_fail(tr__driver *driver, CUresult result, const char *call, tr_error **error) {
-    return tell(driver, result, call, NULL, error);
+    return tell(driver, result, call, NULL, false, error);
+}
+
+tr_status tr__driver_fail_context(tr__driver *driver, CUresult result, tr_error **error) {
+    CUresult why =
+        driver->cuCtxSynchronize(); /* there is nothing to wait for, but the reason to be learned */
+    return tell(driver, why ? why : result, "this call", NULL, true, error);
 }
 
 tr_status tr__driver_fail_launch(tr__driver *driver, CUresult result, const char *kernel, tr_error **error) {
-    return tell(driver, result, "launching ", kernel, error);
+    return tell(driver, result, "launching ", kernel, false, error);
 }

@@ -163,8 +163,11 @@ static tr_status take_care(const tr_kernel *kernel, tr__instance *instance, cons
 }
 
 tr_status tr__launch_carefully(const tr_kernel *kernel, tr__instance *instance,
-                               const tr_launch_config *config, bool capturing, char *buffer,
+                               const tr_launch_config *config, CUstreamCaptureStatus capturing, char *buffer,
                                tr_error **error) {
+    if (capturing == CU_STREAM_CAPTURE_STATUS_INVALIDATED)
+        return tr__launch_fail(kernel, instance, config->stream, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED,
+                               error);
     tr_plan *plan = capturing ? tr__plan_recording(config->stream) : NULL;
     if (plan) return tr__plan_append_kernel(plan, kernel, instance, config, buffer, NULL, 0, NULL, error);
     CUlaunchConfig launch = instance->launch;

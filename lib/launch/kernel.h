@@ -70,7 +70,7 @@ tr_status tr__instance_create(const tr_kernel *kernel, tr__context context, tr__
                               tr_error **error);
 void tr__instance_destroy(tr__instance *instance);
 
-/* Bytes of scratch for a grid, and where in it each hidden parameter's part begins. */
+/* workspace.c: bytes of scratch for a grid, and where in it each hidden parameter's part begins. */
 typedef struct tr__workspace {
     uint64_t bytes;
     uint32_t alignment;

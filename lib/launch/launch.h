@@ -13,7 +13,7 @@ static inline CUresult tr__launch_hand_over(const tr_kernel *kernel, const tr__i
 
 /* The launch of a kernel, with a config or in a capture that asks for more than arguments to be stored. */
 tr_status tr__launch_carefully(const tr_kernel *kernel, tr__instance *instance,
-                               const tr_launch_config *config, bool capturing, char *buffer,
+                               const tr_launch_config *config, CUstreamCaptureStatus capturing, char *buffer,
                                tr_error **error);
 
 /* What of it a plan's entry needs alike. Flags that mean nothing or contradict each other; pointers, when they are to be

@@ -28,7 +28,10 @@ tr_status tr_plan_create(tr_runner *runner, tr_plan **out, tr_error **error) {
 
 tr_status tr__plan_enter(const tr_plan *plan, tr__scope *scope, tr_error **error) {
     if (tr__driver_enter_context(plan->driver, plan->context, scope)) return TR_OK;
-    return tr__fail(error, TR_E_INVALID_ARGUMENT, "the context that the plan was made in is no more");
+    return tr__fail(
+        error, TR_E_INVALID_ARGUMENT,
+        "the context that the plan was made in is not the current one, and only a device's primary "
+        "context is found by itself: make it current, if it still is");
 }
 
 static tr_status check_plan(const tr_plan *plan, const char *call, tr_error **error) {

@@ -211,11 +211,9 @@ static tr_status build(tr_plan *plan, tr_error **error) {
 }
 
 void tr__plan_drop_graph(tr_plan *plan) {
-    tr__scope scope;
-    if (plan->exec && tr__driver_enter_context(plan->driver, plan->context, &scope)) {
-        plan->driver->cuGraphExecDestroy(plan->exec);
-        plan->driver->cuGraphDestroy(plan->graph);
-        tr__driver_leave(plan->driver, &scope);
+    if (plan->exec) {
+        tr__driver_give_back(plan->driver, plan->context, TR__GRAPH_EXEC, (uintptr_t)plan->exec);
+        tr__driver_give_back(plan->driver, plan->context, TR__GRAPH, (uintptr_t)plan->graph);
     }
     plan->exec = NULL;
     plan->graph = NULL;

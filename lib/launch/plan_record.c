@@ -54,12 +54,12 @@ tr_status tr_plan_record(tr_plan *plan, void *stream, tr_error **error) {
     if (plan->records)
         return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_plan_record: the plan is recording already");
     tr__scope scope;
-    if (!tr__driver_enter_context(plan->driver, plan->context, &scope))
-        return tr__fail(error, TR_E_INVALID_ARGUMENT, "the context that the plan was made in is no more");
+    tr_status status = tr__plan_enter(plan, &scope, error);
+    if (status) return status;
     CUresult result = plan->driver->cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
     tr__driver_leave(plan->driver, &scope);
     if (result) {
-        tr_status status = tr__driver_fail(plan->driver, result, "cuStreamBeginCapture", error);
+        status = tr__driver_fail(plan->driver, result, "cuStreamBeginCapture", error);
         if (!stream)
             tr__error_prefix(error, "the default stream cannot be recorded; make one with cuStreamCreate");
         return status;

@@ -106,11 +106,8 @@ tr_status tr__plan_launch_in_turn(tr_plan *plan, CUstream stream, tr_error **err
 
 /* Waits for what runs with it. */
 void tr__plan_free_scratch(tr_plan *plan) {
-    tr__scope scope;
-    if (plan->launched && tr__driver_enter_context(plan->driver, plan->context, &scope)) {
-        plan->driver->cuEventDestroy(plan->launched);
-        tr__driver_leave(plan->driver, &scope);
-    }
+    if (plan->launched)
+        tr__driver_give_back(plan->driver, plan->context, TR__EVENT, (uintptr_t)plan->launched);
     for (uint32_t i = 0; i < plan->lane_count; i++) {
         for (tr__plan_block *block = plan->lanes[i].block, *older; block; block = older) {
             older = block->older;

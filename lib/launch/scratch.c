@@ -57,14 +57,8 @@ static void release(tr__scratches *scratches) {
     free(scratches);
 }
 
-/* Waits for the device, as cuMemFree does: what ran with it has ended. */
-void tr__scratch_free(const tr__driver *driver, tr__context context, CUdeviceptr ptr) {
-    tr__scope scope;
-    if (!tr__driver_enter_context(driver, context, &scope)) return; /* it went with its context */
-    CUstreamCaptureMode before = tr__driver_relax(driver);
-    driver->cuMemFree(ptr);
-    tr__driver_relax_end(driver, before);
-    tr__driver_leave(driver, &scope);
+void tr__scratch_free(tr__driver *driver, tr__context context, CUdeviceptr ptr) {
+    tr__driver_give_back(driver, context, TR__MEMORY, ptr);
 }
 
 void tr__scratches_close(tr__scratches *scratches) {
@@ -224,7 +218,7 @@ static tr_status lend_captured(tr__scratches *scratches, tr__context context, CU
         scratches->driver->cuStreamGetCaptureInfo(stream, &status, &wanted.capture, NULL, NULL, NULL);
     if (result) return tr__driver_fail(scratches->driver, result, "cuStreamGetCaptureInfo", error);
     tr__settle();
-    wanted.stream = stream_id(scratches->driver, stream);
+    wanted.stream = (uintptr_t)stream; /* a stream's id can't be asked for while it is captured */
     if (overlapping)
         wanted.capture = 0; /* nobody finds it */
     else

@@ -27,6 +27,6 @@ void tr__scratches_return(tr__scratches *scratches, CUstream stream, const tr__l
 /* Memory that is nobody's lane. Allocation takes the current context, and is allowed while another thread captures;
    freeing waits for the device. */
 tr_status tr__scratch_allocate(tr__driver *driver, uint64_t bytes, CUdeviceptr *out, tr_error **error);
-void tr__scratch_free(const tr__driver *driver, tr__context context, CUdeviceptr ptr);
+void tr__scratch_free(tr__driver *driver, tr__context context, CUdeviceptr ptr);
 
 #endif

@@ -193,13 +193,17 @@ static tr_status encode(const encoding *e, uint64_t words[16], tr_error **error)
         strides[i] = (uint64_t)t->strides[from] * (uint64_t)d->element_size;
         last_byte += (shape[i] - 1) * strides[i];
     }
+    tr__scope scope; /* encoding takes a current context */
+    tr_status status = tr__driver_enter(driver, &scope, error);
+    if (status) return status;
     CUresult result = driver->cuTensorMapEncodeTiled(
         &map, host_type(e), rank, (void *)(uintptr_t)t->ptr, shape, strides + 1, box, steps,
         CU_TENSOR_MAP_INTERLEAVE_NONE, (CUtensorMapSwizzle)d->swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
         t->flags & TR_TENSOR_PAD_NAN ? CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA
                                      : CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    tr__driver_leave(driver, &scope);
     if (result) {
-        tr_status status = tr__driver_fail(driver, result, "cuTensorMapEncodeTiled", error);
+        status = tr__driver_fail(driver, result, "cuTensorMapEncodeTiled", error);
         tr__error_prefix(error, "%s: a box of %u x %u with swizzle %d", e->which, rank > 1 ? box[1] : 1,
                          box[0], d->swizzle);
         return status;

@@ -112,7 +112,8 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
 typedef struct CUctx_st {
     struct CUctx_st *next; /* among the destroyed */
     int device;
-    atomic_ullong id; /* 0: destroyed */
+    atomic_ullong id; /* 0: destroyed, or broken */
+    CUresult broken;  /* by what */
     atomic_int retained;
 } CUctx_st;
 
@@ -129,6 +130,32 @@ CUcontext stub_current_context(void) {
     return top;
 }
 
+void stub_break_context(CUresult why) {
+    top->broken = why;
+    top->id = 0;
+}
+
+CUresult stub_context_broken(void) {
+    return top ? top->broken : CUDA_SUCCESS;
+}
+
+bool stub_context_lives(CUcontext context, unsigned long long id) {
+    return !context || context->id == id;
+}
+
+unsigned long long stub_context_id(CUcontext context) {
+    return context ? context->id : 0;
+}
+
+void stub_crash(const char *call, const char *why) {
+    fprintf(stderr, "%s: %s; a real driver crashes here\n", call, why);
+    abort();
+}
+
+static bool is_primary(const CUctx_st *context) {
+    return context >= primary && context < primary + sizeof primary / sizeof *primary;
+}
+
 static void push(CUcontext context) {
     current[depth++] = top = context;
 }
@@ -143,7 +170,8 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device) {
     if (device < 0 || device >= 8) return CUDA_ERROR_INVALID_DEVICE;
     pthread_mutex_lock(&primary_lock);
     *out = &primary[device];
-    if (primary[device].retained++ == 0) {
+    primary[device].retained++;
+    if (!primary[device].id && !primary[device].broken) {
         primary[device].device = device;
         primary[device].id = context_ids++;
     }
@@ -157,16 +185,26 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
     pthread_mutex_lock(&primary_lock);
     bool held = primary[device].retained > 0;
     primary[device].retained -= held;
-    if (!primary[device].retained) primary[device].id = 0;
+    if (!primary[device].retained) {
+        primary[device].broken = CUDA_SUCCESS;
+        primary[device].id = 0;
+    }
     pthread_mutex_unlock(&primary_lock);
     stub_count(STUB_PRIMARY, -held);
     return held ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
+CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
+    ENTER(cuDevicePrimaryCtxReset_v2);
+    primary[device].broken = CUDA_SUCCESS;
+    primary[device].id = 0; /* until it is retained once more; who did before still has to release it */
+    return CUDA_SUCCESS;
+}
+
 CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned int *flags, int *active) {
     ENTER(cuDevicePrimaryCtxGetState);
     *flags = 0;
-    *active = primary[device].retained > 0;
+    *active = primary[device].id || primary[device].broken;
     return CUDA_SUCCESS;
 }
 
@@ -180,6 +218,7 @@ CUresult cuCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device) {
     if (!context) return CUDA_ERROR_OUT_OF_MEMORY;
     context->device = device;
     context->id = context_ids++;
+    context->broken = CUDA_SUCCESS;
     stub_count(STUB_CONTEXT, 1);
     push(*out = context);
     return CUDA_SUCCESS;
@@ -200,7 +239,8 @@ CUresult cuCtxDestroy_v2(CUcontext context) {
 CUresult cuCtxPushCurrent_v2(CUcontext context) {
     ENTER(cuCtxPushCurrent_v2);
     if (depth == 32) return CUDA_ERROR_INVALID_VALUE;
-    if (!context->id) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    if (!context->id && !context->broken && !is_primary(context))
+        stub_crash("cuCtxPushCurrent", "the context was destroyed");
     push(context);
     return CUDA_SUCCESS;
 }
@@ -244,6 +284,8 @@ QUICK(cuCtxGetId, (CUcontext context, unsigned long long *id), context, id) {
 typedef struct CUmod_st {
     struct CUmod_st
         *next; /* those of a destroyed context stay listed, so that they are no leak of the tested */
+    CUcontext context;
+    unsigned long long context_id;
     pthread_mutex_t lock;
     CUfunction functions;
     size_t size;
@@ -267,6 +309,8 @@ static CUresult load(CUmodule *module, const void *image) {
     if (!made) return CUDA_ERROR_OUT_OF_MEMORY;
     pthread_mutex_init(&made->lock, NULL);
     made->size = size;
+    made->context = top;
+    made->context_id = stub_context_id(top);
     memcpy(made->image, image, size);
     stub_count(STUB_MODULE, 1);
     pthread_mutex_lock(&modules_lock);
@@ -290,6 +334,11 @@ CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int op
 
 CUresult cuModuleUnload(CUmodule module) {
     ENTER(cuModuleUnload);
+    if (module->context && module->context->broken) return module->context->broken;
+    if (!stub_context_lives(module->context, module->context_id))
+        stub_crash("cuModuleUnload", "the module went with its context");
+    CUresult forbidden = stub_forbidden();
+    if (forbidden) return forbidden;
     unlist(module);
     for (CUfunction next, function = module->functions; function; function = next) {
         next = function->next;
@@ -415,6 +464,8 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, cuui
                                 CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2_promotion,
                                 CUtensorMapFloatOOBfill fill) {
     ENTER(cuTensorMapEncodeTiled);
+    if (!top) return CUDA_ERROR_INVALID_CONTEXT;
+    if (!top->id) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
     /* A readable encoding of our own: what was asked for, one word each. */
     memset(map, 0, sizeof *map);
     map->opaque[0] = (cuuint64_t)(uintptr_t)address;

@@ -24,7 +24,9 @@ CUresult cuMemGetInfo_v2(size_t *free, size_t *total) {
 
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t size) {
     ENTER(cuMemAlloc_v2);
-    return allocate(address, size);
+    CUresult forbidden = stub_context_broken();
+    if (!forbidden) forbidden = stub_forbidden();
+    return forbidden ? forbidden : allocate(address, size);
 }
 
 CUresult cuMemAllocAsync(CUdeviceptr *address, size_t size, CUstream stream) {
@@ -34,6 +36,8 @@ CUresult cuMemAllocAsync(CUdeviceptr *address, size_t size, CUstream stream) {
 
 CUresult cuMemFree_v2(CUdeviceptr address) {
     ENTER(cuMemFree_v2);
+    CUresult forbidden = stub_forbidden();
+    if (forbidden) return forbidden;
     stub_count(STUB_MEMORY, address ? -1 : 0);
     return CUDA_SUCCESS;
 }
@@ -92,16 +96,7 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr ad
 }
 
 /* ---- streams and events ---- */
-typedef struct CUstream_st {
-    unsigned long long id;
-    CUcontext context;
-    CUgraph capture;
-} CUstream_st;
-static CUstream_st default_stream;
-
-static CUstream stream_of(CUstream stream) {
-    return stream && stream != CU_STREAM_LEGACY && stream != CU_STREAM_PER_THREAD ? stream : &default_stream;
-}
+CUstream_st stub_default_stream;
 
 static CUresult make_stream(CUstream *out) {
     *out = calloc(1, sizeof **out);
@@ -124,6 +119,7 @@ CUresult cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int prior
 
 CUresult cuStreamDestroy_v2(CUstream stream) {
     ENTER(cuStreamDestroy_v2);
+    stub_capture_drop(stream);
     free(stream);
     stub_count(STUB_STREAM, -1);
     return CUDA_SUCCESS;
@@ -131,13 +127,13 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
 
 CUresult cuStreamGetId(CUstream stream, unsigned long long *id) {
     ENTER(cuStreamGetId);
-    *id = stream_of(stream)->id;
-    return CUDA_SUCCESS;
+    *id = stub_stream_of(stream)->id;
+    return stub_forbidden_on(stream);
 }
 
 CUresult cuStreamGetCtx(CUstream stream, CUcontext *out) {
     ENTER(cuStreamGetCtx);
-    CUcontext owner = stream_of(stream)->context;
+    CUcontext owner = stub_stream_of(stream)->context;
     *out = owner ? owner : stub_current_context();
     return CUDA_SUCCESS;
 }
@@ -213,7 +209,11 @@ static void let_go(CUgraph graph) {
     }
 }
 
-static CUresult make_graph(CUgraph *out) {
+unsigned long long stub_graph_id(CUgraph graph) {
+    return graph->id;
+}
+
+CUresult stub_make_graph(CUgraph *out) {
     *out = calloc(1, sizeof **out);
     if (!*out) return CUDA_ERROR_OUT_OF_MEMORY;
     (*out)->id = next_id++;
@@ -223,7 +223,7 @@ static CUresult make_graph(CUgraph *out) {
 
 CUresult cuGraphCreate(CUgraph *out, unsigned int flags) {
     ENTER(cuGraphCreate);
-    return make_graph(out);
+    return stub_make_graph(out);
 }
 
 CUresult cuGraphDestroy(CUgraph graph) {
@@ -334,44 +334,6 @@ CUresult cuGraphRetainUserObject(CUgraph graph, CUuserObject object, unsigned in
     ENTER(cuGraphRetainUserObject);
     if (!(flags & CU_GRAPH_USER_OBJECT_MOVE)) object->references += count;
     return hold(graph, object, count);
-}
-
-/* ---- capture ---- */
-CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
-    ENTER(cuStreamBeginCapture_v2);
-    stream = stream_of(stream);
-    return stream->capture ? CUDA_ERROR_ILLEGAL_STATE : make_graph(&stream->capture);
-}
-
-CUresult cuStreamEndCapture(CUstream stream, CUgraph *out) {
-    ENTER(cuStreamEndCapture);
-    stream = stream_of(stream);
-    *out = stream->capture;
-    stream->capture = NULL;
-    return *out ? CUDA_SUCCESS : CUDA_ERROR_ILLEGAL_STATE;
-}
-
-static CUstreamCaptureStatus capture_status(CUstream stream) {
-    return stream->capture ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
-}
-
-QUICK(cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus *status), stream, status) {
-    *status = capture_status(stream_of(stream));
-    return CUDA_SUCCESS;
-}
-
-CUresult cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
-                                   CUgraph *graph, const CUgraphNode **dependencies,
-                                   size_t *dependency_count) {
-    ENTER(cuStreamGetCaptureInfo_v2);
-    stream = stream_of(stream);
-    *status = capture_status(stream);
-    if (*status == CU_STREAM_CAPTURE_STATUS_NONE) return CUDA_SUCCESS;
-    if (id) *id = stream->capture->id;
-    if (graph) *graph = stream->capture;
-    if (dependencies) *dependencies = NULL;
-    if (dependency_count) *dependency_count = 0;
-    return CUDA_SUCCESS;
 }
 
 /* ---- the driver's compiler: what it "links" is an empty ELF image ---- */

@@ -72,6 +72,35 @@ static inline void stub_count(stub_kind kind, long by) {
     atomic_fetch_add_explicit(&stub.alive[kind], by, memory_order_relaxed);
 }
 
+/* A stream; capture.c has those that are captured in a list. */
+typedef struct CUstream_st {
+    struct CUstream_st *next;
+    unsigned long long id;
+    CUcontext context;
+    CUgraph capture; /* NULL: not captured */
+    CUstreamCaptureMode mode;
+    unsigned long thread; /* that began it */
+    CUstreamCaptureStatus status;
+} CUstream_st;
+extern CUstream_st stub_default_stream; /* it has an object, too */
+static inline CUstream stub_stream_of(CUstream stream) {
+    bool is_default = !stream || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD;
+    return is_default ? &stub_default_stream : stream;
+}
+void stub_capture_drop(CUstream stream);
+CUresult stub_make_graph(CUgraph *out);
+unsigned long long stub_graph_id(CUgraph graph);
+
+/* What a real driver refuses while something is captured, with the loss of the capture (driver 580, H200).
+   stub_forbidden: what the thread's mode allows when it is relaxed. stub_forbidden_always: waiting for the context.
+   stub_forbidden_on: what can't be asked of a stream that is captured. */
+CUresult stub_forbidden(void);
+CUresult stub_forbidden_always(void);
+CUresult stub_forbidden_on(CUstream stream);
+
+/* A handle of what is gone is memory of something else: a real driver crashes, or does harm. */
+_Noreturn void stub_crash(const char *call, const char *why);
+
 /* A function of an image. */
 typedef struct CUfunc_st {
     struct CUfunc_st *next;
@@ -90,6 +119,9 @@ bool stub_image_find(const void *image, size_t size, const char *name, stub_para
 size_t stub_image_size(const void *image);
 
 CUcontext stub_current_context(void);
+bool stub_context_lives(CUcontext context, unsigned long long id);
+CUresult stub_context_broken(void);                    /* the current one */
+unsigned long long stub_context_id(CUcontext context); /* 0: destroyed */
 
 /* While recording: keeps the launch for stub_last_launch. */
 void stub_keep_launch(const CUlaunchConfig *config, CUfunction function, void **params, void **extra);

@@ -39,6 +39,9 @@ void stub_hide(const char *name);
 void stub_fail(const char *name, unsigned long nth, CUresult result, bool forever);
 bool stub_failed(void); /* has it happened? */
 
+/* The current context, as a fault leaves it: waiting and allocating give `why`, and it has no id any more. */
+void stub_break_context(CUresult why);
+
 /* ---- what happened ---- */
 unsigned long stub_calls(const char *name); /* since the reset; NULL: of all functions */
 /* The names of the calls in order, separated by spaces, while recording is on; kept until the next

@@ -173,6 +173,33 @@ static int reset(void **state) {
     return 0;
 }
 
+/* As a real driver: see test_cpu_graphs.c for all of it. */
+static void refuses_in_a_capture(void **state) {
+    CUcontext context;
+    CUstream stream;
+    CUgraph graph;
+    CUdeviceptr made;
+    unsigned long long id;
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    assert_int_equal(cuCtxCreate_v2(&context, 0, 0), 0);
+    assert_int_equal(cuStreamCreate(&stream, 0), 0);
+    assert_int_equal(cuStreamGetId(stream, &id), 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL), 0);
+        if (i == 1) assert_int_equal(cuStreamGetId(stream, &id), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+        if (i == 2) assert_int_equal(cuMemAlloc_v2(&made, 8), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+        assert_int_equal(cuThreadExchangeStreamCaptureMode(&mode), 0);
+        if (i == 0) assert_int_equal(cuMemAlloc_v2(&made, 8), 0);
+        if (i == 3) assert_int_equal(cuCtxSynchronize(), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+        assert_int_equal(cuThreadExchangeStreamCaptureMode(&mode), 0);
+        assert_int_equal(cuStreamEndCapture(stream, &graph), i ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : 0);
+        if (!i) assert_int_equal(cuGraphDestroy(graph), 0);
+    }
+    assert_int_equal(cuMemFree_v2(made), 0);
+    assert_int_equal(cuStreamDestroy_v2(stream), 0);
+    assert_int_equal(cuCtxDestroy_v2(context), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(reads_parameters_from_ptx, reset),
@@ -182,6 +209,7 @@ int main(void) {
         cmocka_unit_test_setup(finds_symbols_by_version, reset),
         cmocka_unit_test_setup(keeps_user_objects_as_long_as_graphs, reset),
         cmocka_unit_test_setup(tells_contexts_apart, reset),
+        cmocka_unit_test_setup(refuses_in_a_capture, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,6 +64,119 @@ static void captures_forks_and_joins(void **state) {
     OK(cuModuleUnload(add.module));
 }
 
+/* What a GPU's driver (580, on an H200) refuses in a capture of each mode, and what it lets be; a refusal ends the
+   capture. */
+typedef struct probe {
+    CUstream stream, other;
+    CUdeviceptr memory;
+    CUevent event;
+    add_kernel add, second;
+} probe;
+
+static CUresult get_stream_id(probe *p) {
+    unsigned long long id;
+    return cuStreamGetId(p->stream, &id);
+}
+static CUresult get_stream_flags(probe *p) {
+    unsigned int flags;
+    return cuStreamGetFlags(p->stream, &flags);
+}
+static CUresult get_stream_context(probe *p) {
+    CUcontext context;
+    return cuStreamGetCtx(p->stream, &context);
+}
+static CUresult allocate(probe *p) {
+    CUdeviceptr made;
+    CUresult result = cuMemAlloc_v2(&made, 16);
+    if (!result) OK(cuMemFree_v2(made));
+    return result;
+}
+static CUresult allocate_relaxed(probe *p) {
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    OK(cuThreadExchangeStreamCaptureMode(&mode));
+    CUresult result = allocate(p);
+    OK(cuThreadExchangeStreamCaptureMode(&mode));
+    return result;
+}
+static CUresult free_memory(probe *p) {
+    CUresult result = cuMemFree_v2(p->memory);
+    if (!result) p->memory = allocate_zeros(16);
+    return result;
+}
+static CUresult unload(probe *p) {
+    CUresult result = cuModuleUnload(p->second.module);
+    p->second.module = result ? p->second.module : NULL;
+    return result;
+}
+static CUresult wait_for_context(probe *p) {
+    return cuCtxSynchronize();
+}
+static CUresult wait_for_other(probe *p) {
+    return cuStreamSynchronize(p->other);
+}
+static CUresult ask_event(probe *p) {
+    return cuEventQuery(p->event);
+}
+static CUresult launch_right(probe *p) {
+    return launch_add(p->add.function, p->stream, p->memory, 1, 4);
+}
+static CUresult launch_wrong(probe *p) {
+    return cuLaunchKernel(p->add.function, 1, 1, 1, 4096, 1, 1, 0, p->stream, NULL, NULL);
+}
+static CUresult encode(probe *p) {
+    cuuint64_t shape[1] = {16};
+    cuuint32_t box[1] = {16}, step[1] = {1};
+    CUtensorMap map;
+    CUresult result =
+        cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 1, (void *)(uintptr_t)p->memory, shape,
+                               NULL, box, step, 0, 0, 0, 0);
+    return result == CUDA_ERROR_NOT_SUPPORTED ? CUDA_SUCCESS : result; /* before sm_90 */
+}
+
+static void refuses_in_a_capture_what_a_gpu_refuses(void **state) {
+    enum { NEVER = 0, ALWAYS = 7, NOT_RELAXED = 3 }; /* a bit for each mode */
+    static const struct {
+        CUresult (*call)(probe *p);
+        CUresult refusal;
+        int when;
+    } cases[] = {
+        {get_stream_id, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, ALWAYS},
+        {get_stream_flags, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, ALWAYS},
+        {get_stream_context, CUDA_SUCCESS, NEVER},
+        {allocate, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, NOT_RELAXED},
+        {allocate_relaxed, CUDA_SUCCESS, NEVER},
+        {free_memory, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, NOT_RELAXED},
+        {wait_for_context, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, ALWAYS},
+        {wait_for_other, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, NOT_RELAXED},
+        {ask_event, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, NOT_RELAXED},
+        {launch_right, CUDA_SUCCESS, NEVER},
+        {launch_wrong, CUDA_ERROR_INVALID_VALUE, ALWAYS},
+        {encode, CUDA_SUCCESS, NEVER},
+        {unload, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, NOT_RELAXED}, /* last */
+    };
+    probe p = {new_stream(), new_stream(), allocate_zeros(16), NULL, load_add(), load_add()};
+    OK(cuEventCreate(&p.event, 0));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int mode = CU_STREAM_CAPTURE_MODE_GLOBAL; mode <= CU_STREAM_CAPTURE_MODE_RELAXED; mode++) {
+            int refused = cases[i].when >> mode & 1;
+            CUgraph graph = NULL;
+            OK(cuStreamBeginCapture_v2(p.stream, (CUstreamCaptureMode)mode));
+            CUresult said = cases[i].call(&p), ended = cuStreamEndCapture(p.stream, &graph);
+            if (said != (refused ? cases[i].refusal : CUDA_SUCCESS) ||
+                ended != (refused ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS))
+                fail_msg("case %zu in mode %d: %d, and the capture ended with %d", i, mode, (int)said,
+                         (int)ended);
+            if (graph) OK(cuGraphDestroy(graph));
+        }
+    }
+    if (p.second.module) OK(cuModuleUnload(p.second.module));
+    OK(cuModuleUnload(p.add.module));
+    OK(cuEventDestroy_v2(p.event));
+    OK(cuMemFree_v2(p.memory));
+    OK(cuStreamDestroy_v2(p.stream));
+    OK(cuStreamDestroy_v2(p.other));
+}
+
 static void a_capture_can_go_wrong(void **state) {
     CUstream stream = new_stream(), side = new_stream(), blocking;
     CUdeviceptr memory = allocate_zeros(16), made;
@@ -358,6 +471,7 @@ static void a_graph_may_outlive_its_context(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(captures_forks_and_joins),
+        cmocka_unit_test(refuses_in_a_capture_what_a_gpu_refuses),
         cmocka_unit_test(a_capture_can_go_wrong),
         cmocka_unit_test(memory_of_a_capture_lives_with_the_graph),
         cmocka_unit_test(changes_what_was_instantiated),

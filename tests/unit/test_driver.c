@@ -99,14 +99,65 @@ static void test_contexts(void **state) {
     assert_int_equal(driver->cuCtxGetCurrent(&current), 0);
     assert_ptr_equal(current, own);
 
-    assert_int_equal(cuCtxPopCurrent_v2(&current), 0);
     assert_true(tr__driver_enter_context(driver, remembered, &scope));
-    assert_int_equal(tr__driver_current(driver), remembered.id);
     tr__driver_leave(driver, &scope);
-    remembered.id++; /* as if made again at the same address */
-    assert_false(tr__driver_enter_context(driver, remembered, &scope));
+    assert_int_equal(cuCtxPopCurrent_v2(&current), 0);
+    pushes = stub_calls("cuCtxPushCurrent");
+    assert_false(tr__driver_enter_context(driver, remembered, &scope)); /* who knows whether it still is? */
+    assert_int_equal(stub_calls("cuCtxPushCurrent"), pushes);
     assert_int_equal(tr__driver_current(driver), 0);
     cuCtxDestroy_v2(own);
+
+    remembered = (tr__context){driver->primary, primary};
+    assert_true(tr__driver_enter_context(driver, remembered, &scope));
+    assert_int_equal(tr__driver_current(driver), primary);
+    tr__driver_leave(driver, &scope);
+    remembered.id++; /* as if reset and retained again */
+    assert_false(tr__driver_enter_context(driver, remembered, &scope));
+    assert_int_equal(tr__driver_current(driver), 0);
+    tr__driver_close(driver);
+    assert_int_equal(stub_alive(STUB_PRIMARY), 0);
+}
+
+/* A fault breaks the primary context: each call says so, also those of a new runner, until nobody holds it any more. */
+static void test_broken(void **state) {
+    tr__driver *driver = open_driver("cuda"), *second = open_driver("cuda");
+    tr__scope scope;
+    tr_error *error;
+    assert_int_equal(tr__driver_enter(second, &scope, NULL), TR_OK);
+    tr__driver_leave(second, &scope);
+    assert_int_equal(tr__driver_enter(driver, &scope, NULL), TR_OK);
+    stub_break_context(CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert_int_equal(tr__driver_fail(driver, cuCtxSynchronize(), "cuCtxSynchronize", NULL), TR_E_DRIVER);
+    tr__driver_leave(driver, &scope);
+    for (int i = 0; i < 2; i++) {
+        error = NULL;
+        assert_int_equal(tr__driver_enter(i ? second : driver, &scope, &error), TR_E_STICKY);
+        assert_non_null(strstr(tr_error_message(error), "CUDA_ERROR_ILLEGAL_ADDRESS (700)"));
+        tr_error_destroy(error);
+        assert_int_equal(tr__driver_current(driver), 0);
+    }
+    tr__driver_close(driver);
+    tr__driver_close(second);
+    assert_int_equal(stub_alive(STUB_PRIMARY), 0);
+    driver = open_driver("cuda");
+    assert_int_equal(tr__driver_enter(driver, &scope, NULL), TR_OK);
+    tr__driver_leave(driver, &scope);
+    tr__driver_close(driver);
+}
+
+/* Somebody resets the primary context while the runner holds it: it comes back as another one. */
+static void test_reset(void **state) {
+    tr__driver *driver = open_driver("cuda");
+    tr__scope scope;
+    assert_int_equal(tr__driver_enter(driver, &scope, NULL), TR_OK);
+    uint64_t before = scope.context.id;
+    tr__driver_leave(driver, &scope);
+    assert_int_equal(cuDevicePrimaryCtxReset_v2(0), 0);
+    assert_int_equal(tr__driver_enter(driver, &scope, NULL), TR_OK);
+    assert_true(scope.context.id && scope.context.id != before);
+    assert_int_equal(tr__driver_current(driver), scope.context.id);
+    tr__driver_leave(driver, &scope);
     tr__driver_close(driver);
     assert_int_equal(stub_alive(STUB_PRIMARY), 0);
 }
@@ -238,7 +289,8 @@ static void test_graph_keeps(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_choice, begin),   cmocka_unit_test_setup(test_no_gpu, begin),
-        cmocka_unit_test_setup(test_contexts, begin), cmocka_unit_test_setup(test_enter_fails, begin),
+        cmocka_unit_test_setup(test_contexts, begin), cmocka_unit_test_setup(test_broken, begin),
+        cmocka_unit_test_setup(test_reset, begin),    cmocka_unit_test_setup(test_enter_fails, begin),
         cmocka_unit_test_setup(test_meanings, begin), cmocka_unit_test_setup(test_sticky, begin),
         cmocka_unit_test_setup(test_deferred, begin), cmocka_unit_test_setup(test_graph_keeps, begin),
     };

@@ -91,11 +91,18 @@ static void test_threads(void **state) {
     assert_int_equal(stub_calls("cuLaunchKernelEx") - before, sent + captured);
     for (int i = 0; i < KERNELS; i++) tr_kernel_destroy(kernels[i]);
     tr_program_destroy(passing);
-    tr_runner_destroy(runner);
     tr__settle();
-    assert_int_equal(stub_alive(STUB_MODULE), 0);
-    assert_int_equal(stub_alive(STUB_MEMORY), 0);
     assert_int_equal(stub_alive(STUB_USER_OBJECT), 0);
+    for (int i = 0; i < THREADS; i++) { /* what waits for its context goes when that is current again */
+        CUcontext popped;
+        assert_int_equal(cuCtxPushCurrent_v2(contexts[i]), 0);
+        assert_int_equal(tr_device_synchronize(runner, NULL), TR_OK);
+        assert_int_equal(cuCtxPopCurrent_v2(&popped), 0);
+    }
+    assert_int_equal(stub_alive(STUB_MODULE), 0);
+    /* Scratch goes with the runner; of contexts that are not current then, with them: here of two streams each. */
+    tr_runner_destroy(runner);
+    assert_int_equal(stub_alive(STUB_MEMORY), 2 * THREADS);
     for (int i = 0; i < THREADS; i++) cuCtxDestroy_v2(contexts[i]);
 }
 

@@ -100,11 +100,34 @@ static void test_contexts(void **state) {
     tr__module_put(c);
     assert_int_equal(cuCtxPopCurrent_v2(&popped), 0);
     unsigned long unloads = stub_calls("cuModuleUnload");
-    tr__module_put(b); /* in its own context, from this one */
+    tr__module_put(b); /* its context is not current, and could be gone: later */
+    assert_int_equal(stub_calls("cuModuleUnload"), unloads);
+    assert_int_equal(cuCtxPushCurrent_v2(other), 0);
+    assert_int_equal(tr__driver_enter(f->driver, &there, NULL), TR_OK);
     assert_int_equal(stub_calls("cuModuleUnload"), unloads + 1);
+    assert_int_equal(cuCtxPopCurrent_v2(&popped), 0);
     assert_int_equal(tr__driver_current(f->driver), here.context.id);
     assert_int_equal(cuCtxDestroy_v2(other), 0);
     tr__module_put(a);
+}
+
+/* Another device's primary context can be held while it is entered, so that this need not wait. */
+static void test_other_primary(void **state) {
+    fixture *f = *state;
+    tr__scope there;
+    CUcontext other, popped;
+    tr__module *module;
+    assert_int_equal(cuDevicePrimaryCtxRetain(&other, 1), 0);
+    assert_int_equal(cuCtxPushCurrent_v2(other), 0);
+    assert_int_equal(tr__driver_enter(f->driver, &there, NULL), TR_OK);
+    assert_int_equal(tr__modules_get(f->modules, f->image, there.context, true, "k", &module, NULL), TR_OK);
+    assert_int_equal(cuCtxPopCurrent_v2(&popped), 0);
+    unsigned long unloads = stub_calls("cuModuleUnload");
+    long retains = stub_alive(STUB_PRIMARY);
+    tr__module_put(module);
+    assert_int_equal(stub_calls("cuModuleUnload"), unloads + 1);
+    assert_int_equal(stub_alive(STUB_PRIMARY), retains);
+    assert_int_equal(cuDevicePrimaryCtxRelease_v2(1), 0);
 }
 
 static void test_context_gone(void **state) {
@@ -198,6 +221,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_shared, begin, end),
         cmocka_unit_test_setup_teardown(test_collision, begin, end),
         cmocka_unit_test_setup_teardown(test_contexts, begin, end),
+        cmocka_unit_test_setup_teardown(test_other_primary, begin, end),
         cmocka_unit_test_setup_teardown(test_context_gone, begin, end),
         cmocka_unit_test_setup_teardown(test_sealed, begin, end),
         cmocka_unit_test_setup_teardown(test_failures, begin, end),

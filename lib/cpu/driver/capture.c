@@ -72,6 +72,15 @@ CUresult trcpu_capture_forbids(void) {
     return forbidden ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
 }
 
+CUresult trcpu_capture_forbids_waiting(const trcpu_context *context) {
+    bool forbidden = false;
+    for (trcpu_stream *stream = context->streams; stream; stream = stream->next) {
+        if (!stream->capture) continue;
+        stream->capture->invalid = forbidden = true;
+    }
+    return forbidden ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
+}
+
 static trcpu_stream *captured_blocking(const trcpu_context *context) {
     trcpu_stream *stream = context->streams;
     while (stream && (!stream->capture || stream->flags & CU_STREAM_NON_BLOCKING)) stream = stream->next;

@@ -265,6 +265,7 @@ CUresult cuCtxSynchronize_v2(CUcontext handle) {
     CUresult result = enter_any(handle, &context);
     if (result) return result;
     result = context->error;
+    if (!result) result = trcpu_capture_forbids_waiting(context);
     if (!result) result = trcpu_capture_forbids();
     return trcpu_leave(result ? result : trcpu_context_drain(context));
 }

@@ -409,6 +409,8 @@ void trcpu_capture_leave(trcpu_stream *stream);
 CUresult trcpu_capture_spoil(trcpu_stream *stream, CUresult result); /* makes it invalid; returns result */
 /* A call that a capture in progress forbids to this thread: the result says so. */
 CUresult trcpu_capture_forbids(void);
+/* The same for waiting for a context, which no mode allows. */
+CUresult trcpu_capture_forbids_waiting(const trcpu_context *context);
 /* Work for the legacy stream, which a captured blocking stream of the context forbids. */
 CUresult trcpu_capture_forbids_legacy(trcpu_context *context);
 

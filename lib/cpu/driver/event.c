@@ -94,6 +94,8 @@ CUresult cuEventQuery(CUevent handle) {
     CUresult result = enter_event(handle, &event);
     if (result) return result;
     if (event->capture) return trcpu_leave(CUDA_ERROR_CAPTURED_EVENT);
+    result = trcpu_capture_forbids();
+    if (result) return trcpu_leave(result);
     return trcpu_leave(!event->mark || event->mark->done ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY);
 }
 
@@ -102,6 +104,8 @@ CUresult cuEventSynchronize(CUevent handle) {
     CUresult result = enter_event(handle, &event);
     if (result) return result;
     if (event->capture) return trcpu_leave(CUDA_ERROR_CAPTURED_EVENT);
+    result = trcpu_capture_forbids();
+    if (result) return trcpu_leave(result);
     return trcpu_leave(event->mark ? trcpu_mark_await(trcpu_mark_retain(event->mark)) : CUDA_SUCCESS);
 }
 

@@ -202,10 +202,10 @@ static CUresult launch(const CUlaunchConfig *config, CUfunction function, void *
     CUresult result = trcpu_enter_stream(config->hStream, &stream);
     if (result) return result;
     trcpu_callable *callable = trcpu_callable_find(function);
-    if (!callable || callable->loaded->context != stream->context)
-        return trcpu_leave(CUDA_ERROR_INVALID_HANDLE);
-    result = trcpu_kernel_make(callable, config, params, extra, NULL, &work);
-    return trcpu_leave(result ? result : trcpu_stream_submit(stream, work));
+    if (!callable || callable->loaded->context != stream->context) result = CUDA_ERROR_INVALID_HANDLE;
+    if (!result) result = trcpu_kernel_make(callable, config, params, extra, NULL, &work);
+    if (result) return trcpu_leave(stream->capture ? trcpu_capture_spoil(stream, result) : result);
+    return trcpu_leave(trcpu_stream_submit(stream, work));
 }
 
 CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **params, void **extra) {

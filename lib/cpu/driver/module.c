@@ -214,6 +214,8 @@ CUresult cuModuleUnload(CUmodule handle) {
     trcpu_loaded *loaded;
     CUresult result = enter_module(handle, handle, &loaded);
     if (result) return result;
+    result = trcpu_capture_forbids();
+    if (result) return trcpu_leave(result);
     unload(loaded);
     return trcpu_leave(CUDA_SUCCESS);
 }

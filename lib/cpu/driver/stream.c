@@ -86,11 +86,9 @@ CUresult cuStreamSynchronize(CUstream handle) {
     if (result) return result;
     if (stream->capture)
         return trcpu_leave(trcpu_capture_spoil(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED));
-    if (stream == stream->context->legacy) {
-        result = trcpu_capture_forbids_legacy(stream->context);
-        if (result) return trcpu_leave(result);
-    }
-    return trcpu_leave(trcpu_stream_drain(stream));
+    if (stream == stream->context->legacy) result = trcpu_capture_forbids_legacy(stream->context);
+    if (!result) result = trcpu_capture_forbids();
+    return trcpu_leave(result ? result : trcpu_stream_drain(stream));
 }
 
 CUresult cuStreamQuery(CUstream handle) {
@@ -162,6 +160,8 @@ CUresult cuStreamGetFlags(CUstream handle, unsigned int *flags) {
     trcpu_stream *stream;
     CUresult result = enter_to_ask(handle, flags, &stream);
     if (result) return result;
+    if (stream->capture)
+        return trcpu_leave(trcpu_capture_spoil(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED));
     *flags = stream->flags;
     return trcpu_leave(CUDA_SUCCESS);
 }
@@ -186,8 +186,11 @@ CUresult cuStreamGetId(CUstream handle, unsigned long long *id) {
     trcpu_stream *stream;
     CUresult result = enter_to_ask(handle, id, &stream);
     if (result) return result;
+    if (stream->capture)
+        return trcpu_leave(trcpu_capture_spoil(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED));
+    if (stream == stream->context->legacy) result = trcpu_capture_forbids_legacy(stream->context);
     *id = stream->id;
-    return trcpu_leave(CUDA_SUCCESS);
+    return trcpu_leave(result);
 }
 
 CUresult cuStreamGetAttribute(CUstream handle, CUstreamAttrID attribute, CUstreamAttrValue *value) {

@@ -1,4 +1,4 @@
-/* Tensor maps: encoded by the machine, which is who reads them. Needs no context. */
+/* Tensor maps: encoded by the machine, which is who reads them. */
 #include "driver/driver.h"
 #include "machine/tensor_map.h"
 
@@ -7,7 +7,8 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, cuui
                                 const cuuint32_t *element_strides, CUtensorMapInterleave interleave,
                                 CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2_promotion,
                                 CUtensorMapFloatOOBfill fill) {
-    CUresult result = trcpu_enter();
+    trcpu_context *context; /* nothing is read from it, but as everywhere there must be one */
+    CUresult result = trcpu_enter_context(&context);
     if (result) return result;
     bool supported = trcpu.architecture->cluster;
     trcpu_leave(CUDA_SUCCESS);

@@ -62,7 +62,8 @@ static void print_tritons(const json_t *report) {
 static void print_tool(const json_t *report, const char *key) {
     if (!is_there(report, key, key)) return;
     const json_t *part = json_object_get(report, key);
-    line(key, true, "%s  %s", text_of(part, "version"), text_of(part, "path"));
+    const char *path = text_of(part, "path");
+    line(key, true, "%s%s%s", text_of(part, "version"), *path ? "  " : "", path);
 }
 
 static void print_cache(const json_t *cache) {

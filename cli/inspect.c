@@ -48,10 +48,13 @@ static void row(const char *name, const char *value) {
     printf("%s%-11s%s %s\n", style(stdout, STYLE_BOLD), name, style(stdout, STYLE_NONE), value);
 }
 
-static void print_parameters(const json_t *extra) {
+static void print_parameters(const tr_program *program, const json_t *extra) {
     const json_t *parameters = json_object_get(extra, "parameters"),
                  *hidden = json_object_get(extra, "hidden");
-    if (!parameters) row("parameters", "not known: neither the text nor a record tells them");
+    if (!parameters)
+        row("parameters", tr_program_stage(program) == TR_STAGE_PYTHON
+                              ? "what --signature says when it is compiled"
+                              : "not known: neither the text nor a record tells them");
     for (size_t i = 0; i < json_array_size(parameters); i++) {
         const json_t *parameter = json_array_get(parameters, i),
                      *constant = json_object_get(parameter, "constant");
@@ -89,7 +92,7 @@ static void print_text(const tr_program *program, const json_t *metadata) {
     row("stage", stage_name(tr_program_stage(program)));
     row("target", text_of(extra, "arch", "not known"));
     row("triton", text_of(metadata, "triton_version", "not known"));
-    print_parameters(extra);
+    print_parameters(program, extra);
     print_numbers(metadata, extra);
     const char *stage;
     json_t *maker;

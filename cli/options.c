@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -106,7 +107,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         char *end;
         double seconds = strtod(text, &end);
         if (*end || end == text || !(seconds > 0 && seconds < 1e6))
-            argp_error(state, "--timeout: '%s'", text);
+            argp_error(state, "--timeout '%s': write seconds, as 30 or 0.5", text);
         compile->timeout_ms = (uint32_t)(seconds * 1000 + 0.5);
         return 0;
     }
@@ -162,24 +163,34 @@ int options_load(const options *options, tr_runner *runner, tr_program **out) {
     return EXIT_OK;
 }
 
-static bool progress_shown;
+/* One line, and short, so that it can be taken back. */
+static struct {
+    bool shown;
+    struct timespec begun;
+} progress;
 
 static int32_t show(void *user, tr_stage reached, double seconds) {
-    options *options = user;
-    fprintf(stderr, "\r\033[K%s: %s, %.1f s", options->file, reached > 0 ? stage_name(reached) : "starting",
-            seconds);
+    const options *options = user;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double elapsed =
+        (double)(now.tv_sec - progress.begun.tv_sec) + (double)(now.tv_nsec - progress.begun.tv_nsec) * 1e-9;
+    const char *slash = strrchr(options->file, '/');
+    fprintf(stderr, "\r\033[K%.40s: %s, %.1f s", slash ? slash + 1 : options->file, stage_name(reached),
+            elapsed);
     fflush(stderr);
-    progress_shown = true;
+    progress.shown = true;
     return 0;
 }
 
 void options_show_progress(options *options) {
     if (!isatty(STDERR_FILENO)) return;
+    clock_gettime(CLOCK_MONOTONIC, &progress.begun);
     options->compile.progress = show;
     options->compile.progress_user = options;
 }
 
 void options_hide_progress(void) {
-    if (progress_shown) fputs("\r\033[K", stderr);
-    progress_shown = false;
+    if (progress.shown) fputs("\r\033[K", stderr);
+    progress.shown = false;
 }

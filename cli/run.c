@@ -71,7 +71,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_DEVICE: run->device = text; return 0;
     case KEY_REPEAT:
         run->repeat = (unsigned)strtoul(text, &end, 10);
-        if (*end || !run->repeat || run->repeat > 10000000) argp_error(state, "--repeat '%s'", text);
+        if (*end || !run->repeat || run->repeat > 10000000)
+            argp_error(state, "--repeat '%s': write a number from 1 to 10000000", text);
         return 0;
     case KEY_PROFILE: run->profile = true; return 0;
     case ARGP_KEY_ARG:
@@ -80,10 +81,34 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case ARGP_KEY_END:
         if (!run->options.file) argp_error(state, "which file?");
-        if (run->config.grid[0] == UINT32_MAX) argp_error(state, "--grid is missing");
+        if (run->config.grid[0] == UINT32_MAX)
+            argp_error(state, "--grid is missing: the number of programs, as --grid 64 or --grid 8,4");
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
+}
+
+/* Of which sign an integer is doesn't matter, and bytes may be of a type that numpy lacks. */
+static bool element_fits(tr_type wanted, tr_type given) {
+    bool integer = given >= TR_TYPE_I1 && given <= TR_TYPE_U64, float8 = wanted >= TR_TYPE_F8E4M3;
+    if (!wanted || wanted == given) return true;
+    return integer && (float8 || (wanted >= TR_TYPE_I1 && wanted <= TR_TYPE_U64)) &&
+           npy_element_size(wanted) == npy_element_size(given);
+}
+
+/* The library sees addresses only; here it is known what lies there. */
+static int check_elements(const run *run, const tr_kernel *kernel) {
+    for (size_t i = 0; i < run->count; i++) {
+        const argument *argument = &run->arguments[i];
+        tr_param_info info = TR_PARAM_INFO_INIT;
+        if (!argument->array.data || tr_kernel_param(kernel, i, &info) || info.type != TR_TYPE_PTR) continue;
+        if (element_fits(info.element, argument->array.element)) continue;
+        return fail("--arg '%s' has elements of %s, but argument %zu%s%s%s points to %s%s", argument->text,
+                    npy_type_name(argument->array.element), i, info.name ? " (" : "",
+                    info.name ? info.name : "", info.name ? ")" : "", npy_type_name(info.element),
+                    argument->output ? "" : "; in:TYPE:FILE says what they are where numpy has no such type");
+    }
+    return EXIT_OK;
 }
 
 /* Device copies of the arrays; a descriptor of an array where the kernel takes one. */
@@ -177,10 +202,10 @@ static int run_kernel(run *run, tr_runner *runner, const tr_kernel *kernel) {
     tr_tensor_map *maps = aligned_alloc(64, (run->count + 1) * sizeof *maps);
     run->memory = calloc(run->count + 1, sizeof *run->memory);
     tr_error *error = NULL;
-    int status = EXIT_OK;
-    if (!values || !maps || !run->memory)
-        status = fail("out of memory");
-    else if (bring(run, runner, kernel, values, maps, &error) || launch(run, runner, kernel, values, &error))
+    bool ready = values && maps && run->memory;
+    int status = ready ? check_elements(run, kernel) : fail("out of memory");
+    if (!status &&
+        (bring(run, runner, kernel, values, maps, &error) || launch(run, runner, kernel, values, &error)))
         status = fail_with(error, run->options.log);
     if (!status) status = bring_back(run, runner);
     if (!status && run->profile) status = print_counters(runner);

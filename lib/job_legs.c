@@ -139,6 +139,15 @@ static tr_status take(tr__job *job, const leg *leg, tr__compile_result *result, 
     return ok && !job->log.failed ? TR_OK : tr__fail_out_of_memory(error);
 }
 
+/* A compiler in a process of its own has told the caller of its stages already, with the time that each took. */
+static tr_status tell(const tr__job *job, const leg *leg, const tr__compile_result *result, double seconds,
+                      tr_error **error) {
+    if (!job->given.progress || result->seconds[leg->to] > 0 ||
+        !job->given.progress(job->given.progress_user, leg->to, seconds))
+        return TR_OK;
+    return tr__fail(error, TR_E_CANCELLED, "cancelled by the caller");
+}
+
 /* Options that a compiler doesn't tell back are part of what is known all the same: the next one reads them there. */
 static tr_status start(tr__job *job, tr_error **error) {
     job->metadata = json_copy(job->program->record->triton);
@@ -154,8 +163,10 @@ tr_status tr__job_run(tr__job *job, tr_error **error) {
     for (tr_stage at = job->program->stage; at < job->to && !status;) {
         leg leg = next_leg(job, at);
         tr__compile_result result = {.log = NULL};
+        double begun = now();
         status = run_leg(job, &leg, &result, error);
         if (!status) status = take(job, &leg, &result, error);
+        if (!status) status = tell(job, &leg, &result, now() - begun, error);
         if (status && error && *error && !tr_error_stage(*error)) tr__error_set_stage(error, leg.from);
         if (status && result.log && error && *error && !*tr_error_log(*error))
             tr__error_set_log(error, result.log, strlen(result.log));

@@ -40,9 +40,11 @@ static tr_status decide_stage(load *l) {
     if (l->stage == TR_STAGE_AUTO && l->path) l->stage = tr__stage_of_name(l->path);
     if (l->stage == TR_STAGE_AUTO) l->stage = tr__stage_of_content(data, size);
     if (l->stage == TR_STAGE_AUTO)
-        return tr__fail(l->error, TR_E_INVALID_ARGUMENT,
-                        "%s: neither its name nor its content tells which stage it is; name the stage",
-                        l->name);
+        return tr__fail(
+            l->error, TR_E_INVALID_ARGUMENT,
+            "%s: neither its name nor its content tells which stage it is (.py, .ttir, .ttgir, .llir, "
+            ".ptx, .cubin); name the stage",
+            l->name);
     if (strspn(data, " \t\r\n") >= size)
         return tr__fail(l->error, TR_E_PARSE, "%s:1:1: it is empty, where %s was expected", l->name,
                         tr__stage_name(l->stage));

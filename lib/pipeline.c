@@ -146,7 +146,8 @@ static tr_status check_call(const tr__job *job, tr_error **error) {
     if (program->stage == TR_STAGE_PYTHON && !program->signature)
         return tr__fail(
             error, TR_E_INVALID_ARGUMENT,
-            "kernel '%s' starts at Python: it needs tr_load_options.signature, as \"*fp32:16, i32, 1024\"",
+            "kernel '%s' starts at Python: it needs a signature (tr_load_options.signature, --signature), as "
+            "\"*fp32:16, i32, 1024\": the type of each argument, the value of each constant",
             tr_program_kernel(program));
     return TR_OK;
 }

@@ -216,10 +216,9 @@ typedef struct call {
     bool refused;            /* … that it can't be done, and why */
 } call;
 
-static tr_status ask_caller(call *call, tr_error **error) {
+static tr_status ask_caller(call *call, double seconds, tr_error **error) {
     const tr__compile_request *request = call->request;
     if (!request->progress) return TR_OK;
-    double seconds = (double)(tr__clock_ns() - call->begun) * 1e-9;
     if (!request->progress(request->progress_user, call->reached, seconds)) return TR_OK;
     return tr__fail(error, TR_E_CANCELLED, "cancelled by the caller");
 }
@@ -227,7 +226,7 @@ static tr_status ask_caller(call *call, tr_error **error) {
 /* A far end that is stopped would only be noticed at the time limit. */
 static tr_status tick(void *user, tr_error **error) {
     call *call = user;
-    tr_status status = ask_caller(call, error);
+    tr_status status = ask_caller(call, 0, error);
     if (status) return status;
     int64_t now = tr__clock_ns();
     bool stopped = tr__spawn_check(&call->process->spawned) == TR__SPAWN_STOPPED;
@@ -296,7 +295,7 @@ static tr_status take_stage(call *call, tr__frame *frame, tr_error **error) {
     call->result->seconds[stage] = json_number_value(json_object_get(frame->header, "seconds"));
     call->reached = (tr_stage)stage;
     frame->blob = NULL;
-    return ask_caller(call, error);
+    return ask_caller(call, call->result->seconds[stage], error);
 }
 
 static tr_status take_end(call *call, const json_t *header, tr_error **error) {

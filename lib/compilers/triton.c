@@ -78,23 +78,34 @@ static const tr__triton *find(const tr__tritons *tritons, const char *which) {
     return best;
 }
 
+/* "3.4.0" can be installed; anything else is a path or a mistake. */
+static void advise(tr__buffer *out, const tr__tritons *tritons, const char *which) {
+    if (which && (*which < '0' || *which > '9')) {
+        tr__buffer_puts(out, "Give a version, as 3.4.0, or the path of an interpreter that has one");
+        return;
+    }
+    tr__buffer_printf(out,
+                      "Install it, for example with \"python3 -m venv triton && triton/bin/pip install "
+                      "triton%s%s\", and name that triton/bin/python in TRITON_RUNNER_PYTHON",
+                      which ? "==" : "", which ? which : "");
+    if (tritons->count)
+        tr__buffer_printf(out, "; or compile with one that is here (tr_compile_options.triton, --triton %s)",
+                          tritons->found[0].version);
+}
+
 tr_status tr__tritons_select(const tr__tritons *tritons, const char *which, const tr__triton **out,
                              tr_error **error) {
     *out = find(tritons, which);
     if (*out) return TR_OK;
-    tr__buffer have = {0};
+    tr__buffer have = {0}, advice = {0};
     for (size_t i = 0; i < tritons->count; i++)
         tr__buffer_printf(&have, "%s%s", i ? ", " : "found: ", tritons->found[i].version);
-    tr_status status =
-        tr__fail(error, TR_E_COMPILER_MISSING,
-                 "Triton%s%s is not here (%s). Install it, for example with "
-                 "\"python3 -m venv triton && triton/bin/pip install triton%s%s\", and name that "
-                 "triton/bin/python in TRITON_RUNNER_PYTHON%s%s%s",
-                 which ? " " : "", which ? which : "", have.size ? have.data : "none was found",
-                 which && *which != '/' ? "==" : "", which && *which != '/' ? which : "",
-                 have.size ? "; or choose one that is here: triton in the options (--triton " : "",
-                 have.size ? tritons->found[0].version : "", have.size ? ")" : "");
+    advise(&advice, tritons, which);
+    tr_status status = tr__fail(error, TR_E_COMPILER_MISSING, "Triton%s%s is not here (%s). %s",
+                                which ? " " : "", which ? which : "",
+                                have.size ? have.data : "none was found", advice.data ? advice.data : "");
     tr__buffer_release(&have);
+    tr__buffer_release(&advice);
     return status;
 }
 

@@ -170,7 +170,7 @@ class Signature:
         names = kernel.arg_names
         if len(items) != len(names) and (names or items != [""]):
             raise Failure(TR_E_SIGNATURE, f"kernel {kernel.__name__} has {len(names)} parameters "
-                          f"({', '.join(names)}), the signature {len(items)}")
+                          f"({', '.join(names)}), the signature {len(items)}; it says something of each, constants too")
         self.types, self.constants, hints, self.parameters = {}, {}, {}, []
         for index, (name, item) in enumerate(zip(names, items)):
             type_name = self.read(item, (index,), name, hints)

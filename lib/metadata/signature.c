@@ -1,5 +1,6 @@
 #include "metadata/signature.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,12 +124,20 @@ static tr_status take_promise(parser *p, tr__param *param) {
     return TR_OK;
 }
 
+static tr_status fail_type(parser *p, const char *where) {
+    char what[256];
+    size_t length = strcspn(where, ",)\n");
+    snprintf(what, sizeof what,
+             "expected a type (i32, fp16, *fp32, tensordesc<fp16[128, 64]>, …), a literal or a tuple, not "
+             "'%.*s'; a constant is given by its value",
+             length < 64 ? (int)length : 64, where);
+    return fail(p, where, what);
+}
+
 static tr_status take_type(parser *p, tr__param *param) {
     const char *start = p->at;
     if (!tr__type_parse(p->at, &p->at, param)) {
-        p->at = start;
-        return fail(p, start,
-                    "expected a type (i32, fp16, *fp32, tensordesc<fp16[128, 64]>, …), a literal or a tuple");
+        return fail_type(p, p->at = start);
     }
     for (const char *c = start; c < p->at; c++) /* blanks inside a type don't matter to anyone */
         if (!strchr(" \t\r\n", *c)) tr__buffer_append(&p->spelling, c, 1);
@@ -171,6 +180,7 @@ static tr_status take_items(parser *p, char end) {
         if (count == ITEMS_MAX) return fail(p, p->at, "more than 4096 items");
         skip_blank(p);
         if (*p->at == end) break;
+        if (*p->at == '*') return fail(p, p->at, "expected ','; a pointer is written \"*fp32\"");
         if (*p->at != ',')
             return fail(p, p->at, end ? "expected ',' or ')'" : "expected ',' or the end of the signature");
         p->at++;

@@ -69,16 +69,17 @@ tr_status tr__reading_choose(tr__reading *reading, const tr__names *names, const
     const char *first = names->items[0].text;
     int length = names->items[0].length < 120 ? (int)names->items[0].length : 120;
     if (!wanted && names->count > 1) {
-        tr__fail(error, TR_E_INVALID_ARGUMENT,
-                 "%s: %zu kernels; say which (tr_load_options.kernel): the log has their names, the first is "
-                 "'%.*s'",
-                 reading->name, names->count, length, first);
+        tr__fail(
+            error, TR_E_INVALID_ARGUMENT,
+            "%s: %zu kernels; say which (tr_load_options.kernel, --kernel): the log has their names, the "
+            "first is '%.*s'",
+            reading->name, names->count, length, first);
         return log_names(names, error);
     }
     if (wanted && !find_name(names, wanted, index)) {
-        tr__fail(error, TR_E_INVALID_ARGUMENT,
-                 "%s: no kernel '%.120s' in it%s; the log has the names, the first is '%.*s'", reading->name,
-                 wanted, reading->kernel ? "" : ", as the metadata have it", length, first);
+        tr__fail(error, TR_E_INVALID_ARGUMENT, "%s: no kernel '%.120s' in it%s; %s '%.*s'", reading->name,
+                 wanted, reading->kernel ? "" : ", as the metadata have it",
+                 names->count == 1 ? "it has" : "the log has the names, the first is", length, first);
         return log_names(names, error);
     }
     if (!tr__name_recordable(names->items[*index].text, names->items[*index].length))

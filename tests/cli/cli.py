@@ -56,6 +56,15 @@ def help_and_usage():
     refused(2, ["--grid '1,x'"], "run", "--grid", "1,x", "x.ptx")
     refused(2, ["no action 'wash'"], "cache", "wash")
     refused(1, ["nowhere.ptx", "No such file"], "inspect", "/nowhere.ptx")
+    source = KERNELS / "vector_add.py"
+    refused(1, ["--signature"], "compile", source, "--to", "ptx", "--arch", "sm_89")
+    refused(1, ["no kernel 'add'", "it has 'vector_add'"], "compile", source, "--to", "ptx", "--kernel", "add")
+    for signature, words in (("fp32*, 1024", ["signature:1:5: ", "*fp32"]), ("*float32", ["not '*float32'"]),
+                             ("*fp32, BLOCK=1024", ["signature:1:8: ", "not 'BLOCK=1024'", "by its value"])):
+        refused(1, words, "compile", source, "--to", "ptx", "--arch", "sm_89", "--signature", signature)
+    refused(1, ["Triton latest is not here", "3.4.0"], "compile", STAGES / "vector_add.ttir", "--to", "ptx", "--triton", "latest")
+    refused(1, ["Triton 1.0 is not here", "pip install triton==1.0"], "compile", STAGES / "vector_add.ttir", "--to", "ptx",
+            "--triton", "1.0")
 
 
 def inspect():
@@ -116,6 +125,9 @@ def wrong_arguments(folder):
                         ("inout:%s" % (folder / "x.npy"), "=FILE")):
         refused(2, [words, text], *base, text)
     refused(1, ["4 arguments", "1 "], *base, "i32:1")
+    np.save(folder / "double.npy", np.ones(5000))
+    refused(1, ["double.npy", "f64", "argument 0", "f32"], *base, "in:%s" % (folder / "double.npy"))
+    refused(1, ["f16[5000]", "argument 1", "f32"], *base, "in:%s" % (folder / "x.npy"), "--arg", "out:f16[5000]=z.npy")
     x = "in:%s" % (folder / "x.npy")
     refused(1, ["argument 0", "16", "0x8"], *base, "ptr:8", "--arg", x, "--arg", x, "--arg", "i32:1")
     refused(1, ["z.npy"], *base, x, "--arg", x, "--arg", "out:f32[9]=/nowhere/z.npy", "--arg", "i32:1")

@@ -138,6 +138,42 @@ static void can_be_cancelled(void **state) {
     tr_runner_destroy(runner);
 }
 
+typedef struct told {
+    int stages;
+    tr_stage reached;
+    double seconds;
+} told;
+
+static int32_t listen(void *user, tr_stage reached, double seconds) {
+    told *told = user;
+    if (seconds > 0) {
+        told->stages++;
+        told->reached = reached;
+        told->seconds = seconds;
+    }
+    return 0;
+}
+
+/* Once for the stage, with the time it took; in between with 0. */
+static void tells_of_each_stage(void **state) {
+    if (!has_llvm) skip();
+    tr_runner *runner = make_runner();
+    tr_program *llir = load(runner);
+    tr_compile_options options = by_llvm;
+    options.progress = listen;
+    for (int in_process = 0; in_process < 2; in_process++) {
+        told told = {0};
+        options.flags = TR_COMPILE_NO_CACHE | (in_process ? TR_COMPILE_IN_PROCESS : 0u);
+        options.progress_user = &told;
+        tr_program_destroy(compile(llir, &options));
+        assert_int_equal(told.stages, 1);
+        assert_int_equal(told.reached, TR_STAGE_PTX);
+        assert_true(told.seconds < 60);
+    }
+    tr_program_destroy(llir);
+    tr_runner_destroy(runner);
+}
+
 static void *compile_in_thread(void *llir) {
     tr_program *out = NULL;
     tr_compile_options options = by_llvm;
@@ -168,6 +204,7 @@ int main(void) {
         cmocka_unit_test(makes_a_chain),
         cmocka_unit_test(finds_again_what_it_made),
         cmocka_unit_test(can_be_cancelled),
+        cmocka_unit_test(tells_of_each_stage),
         cmocka_unit_test(compiles_once_for_many_threads),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

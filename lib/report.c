@@ -179,6 +179,8 @@ static json_t *counters(tr_runner *runner) {
     if (artifacts) put(out, "cache", tr__artifacts_report(artifacts, false));
     put(out, "plan_builds",
         json_integer((json_int_t)__atomic_load_n(&runner->plan_builds, __ATOMIC_RELAXED)));
+    put(out, "plan_updates_on_device",
+        json_integer((json_int_t)__atomic_load_n(&runner->plan_updates, __ATOMIC_RELAXED)));
     put(out, "device", device_counters(runner));
     return out;
 }

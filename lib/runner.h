@@ -29,8 +29,9 @@ enum {
 
 struct tr_runner {
     uint32_t references;
-    uint32_t sealed;      /* read with __atomic loads */
-    uint64_t plan_builds; /* graphs made from plans, counted with __atomic adds */
+    uint32_t sealed; /* read with __atomic loads */
+    /* Counted with __atomic adds: graphs made from plans; launches of plans whose changes were told on the device. */
+    uint64_t plan_builds, plan_updates;
     char *device, *triton, *cache_dir, *library_dir;
     void (*log)(void *user, int32_t level, const char *message);
     void *log_user;

@@ -307,6 +307,10 @@ typedef union CUlaunchAttributeValue {
         unsigned int x, y, z;
     } preferredClusterDim;
     unsigned int sharedMemCarveout;
+    struct {
+        int deviceUpdatable;
+        uint64_t devNode; /* CUgraphDeviceNode */
+    } deviceUpdatableKernelNode;
 } CUlaunchAttributeValue;
 
 typedef struct CUlaunchAttribute {

@@ -1,6 +1,7 @@
 #include "launch/plan.h"
 
 #include "launch/launch.h"
+#include "launch/plan_update.h"
 #include "runner.h"
 
 #include <stdlib.h>
@@ -117,6 +118,9 @@ static tr_status append(tr_plan *plan, tr__entry *entry, tr_status status, uint3
         plan->lanes[entry->lane].last = plan->count;
     if (index) *index = plan->count;
     plan->entries[plan->count++] = *entry;
+    plan->kernel_count += entry->kind == TR__ENTRY_KERNEL;
+    if (entry->kind == TR__ENTRY_KERNEL && plan->kernel_count == TR__UPDATER_WORTHWHILE)
+        tr__updater_create(plan);
     tr__plan_drop_graph(plan);
     return TR_OK;
 }
@@ -308,21 +312,41 @@ tr_status tr_plan_enable(tr_plan *plan, uint32_t index, int32_t enabled, tr_erro
 
 /* ---- launch and end ---- */
 
-static tr_status submit(tr_plan *plan, CUstream stream, tr_error **error) {
-    tr__driver *driver = plan->driver;
+static tr_status check_stream(const tr_plan *plan, CUstream stream, tr_error **error) {
     CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
-    driver->cuStreamIsCapturing(stream, &capturing); /* if it fails, so does the launch, and says why */
-    if (capturing)
-        return tr__fail(
-            error, TR_E_INVALID_ARGUMENT,
-            "a plan is a graph itself and cannot be launched into a stream that is being captured");
-    if (!plan->exec || plan->dirty_count) {
-        tr_status status = tr__plan_bring_up_to_date(plan, error);
-        if (status) return status;
-    }
+    if (stream) /* the default stream cannot be captured */
+        plan->driver->cuStreamIsCapturing(stream,
+                                          &capturing); /* if it fails, so does the launch, and says why */
+    return capturing ? tr__fail(error, TR_E_INVALID_ARGUMENT,
+                                "a plan is a graph itself and cannot be launched into a stream that is being "
+                                "captured")
+                     : TR_OK;
+}
+
+static tr_status launch_graph(tr_plan *plan, CUstream stream, tr_error **error) {
     if (plan->lane_count) return tr__plan_launch_in_turn(plan, stream, error);
-    CUresult result = driver->cuGraphLaunch(plan->exec, stream);
-    return result ? tr__driver_fail(driver, result, "cuGraphLaunch", error) : TR_OK;
+    CUresult result = plan->driver->cuGraphLaunch(plan->exec, stream);
+    return result ? tr__driver_fail(plan->driver, result, "cuGraphLaunch", error) : TR_OK;
+}
+
+/* Something changed since the last launch; and another stream may be captured meanwhile. */
+static tr_status launch_anew(tr_plan *plan, CUstream stream, tr_error **error) {
+    CUstreamCaptureMode before = tr__driver_relax(plan->driver);
+    tr_status status = tr__plan_bring_up_to_date(plan, error);
+    if (!status) {
+        status = launch_graph(plan, stream, error);
+        if (status && plan->head_runs)
+            tr__plan_drop_graph(plan); /* what the device should have been told is lost */
+    }
+    tr__driver_relax_end(plan->driver, before);
+    return status;
+}
+
+static tr_status submit(tr_plan *plan, CUstream stream, tr_error **error) {
+    tr_status status = check_stream(plan, stream, error);
+    if (status) return status;
+    if (!plan->exec || plan->dirty_count || plan->head_runs) return launch_anew(plan, stream, error);
+    return launch_graph(plan, stream, error);
 }
 
 tr_status tr_plan_launch(tr_plan *plan, void *stream, tr_error **error) {
@@ -344,6 +368,7 @@ void tr_plan_destroy(tr_plan *plan) {
     tr__plan_drop_graph(plan);
     for (uint32_t i = 0; i < plan->count; i++) clear_entry(&plan->entries[i]);
     tr__plan_free_scratch(plan);
+    tr__updater_destroy(plan);
     free(plan->entries);
     free(plan->dirty);
     tr__runner_release(plan->runner);

@@ -4,6 +4,7 @@
        plan.c         the public calls: entries made and changed
        plan_scratch.c what entries share
        plan_graph.c   entries → graph: built when the entries' number or order is new, else only what changed is set
+       plan_update.c  what changed, told on the device
        plan_record.c  launches on a stream become entries */
 #ifndef TR_LAUNCH_PLAN_H
 #define TR_LAUNCH_PLAN_H
@@ -22,7 +23,8 @@ typedef struct tr__entry {
     uint32_t after_count;
     uint32_t *after;
     CUgraphNode node;
-    bool linked; /* an edge of its node is a programmatic one */
+    bool linked;          /* an edge of its node is a programmatic one */
+    uint64_t device_node; /* by which it is changed on the device */
     /* a kernel */
     bool overlaps;     /* may begin before the kernels ahead of it have ended */
     tr_kernel *kernel; /* retained */
@@ -48,19 +50,23 @@ typedef struct tr__plan_lane {
     uint32_t last; /* the entry that uses it last */
 } tr__plan_lane;
 
+typedef struct tr__updater tr__updater;
+
 struct tr_plan {
     tr_runner *runner; /* retained */
     tr__driver *driver;
     tr__context context; /* where it was made; it runs there */
     tr__entry *entries;
     uint32_t *dirty; /* entries whose driver's side is behind; room for all */
-    uint32_t count, capacity, dirty_count;
+    uint32_t count, capacity, dirty_count, kernel_count;
     tr__plan_lane *lanes;
     uint32_t lane_count;
     CUevent launched; /* the last launch with scratch has ended */
     bool rebuilt;     /* the graph is another one than the last launch's */
     CUgraph graph;
-    CUgraphExec exec; /* NULL: to be built */
+    CUgraphExec exec;     /* NULL: to be built */
+    tr__updater *updater; /* plan_update.h; NULL: changes are told by the host */
+    bool head_runs;       /* the graph's first node, which changes others, is switched on */
     CUstream recording;
     bool records;
     uint32_t first_recorded;

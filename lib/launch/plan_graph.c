@@ -2,6 +2,7 @@
 #include "launch/plan.h"
 
 #include "launch/launch.h"
+#include "launch/plan_update.h"
 #include "runner.h"
 
 #include <stdlib.h>
@@ -85,9 +86,11 @@ static bool update_entry(const tr_plan *plan, tr__entry *entry) {
 }
 
 static bool update(tr_plan *plan) {
+    if (plan->updater && !tr__updater_tell(plan)) return false;
     while (plan->dirty_count) {
         tr__entry *entry = &plan->entries[plan->dirty[plan->dirty_count - 1]];
-        if (!update_entry(plan, entry)) return false;
+        bool is_told = plan->updater && entry->kind == TR__ENTRY_KERNEL;
+        if (!is_told && !update_entry(plan, entry)) return false;
         entry->dirty = false;
         plan->dirty_count--;
     }
@@ -133,6 +136,7 @@ static CUresult add_kernel(tr_plan *plan, CUgraph graph, tr__entry *entry, const
     CUDA_KERNEL_NODE_PARAMS_v2 params = kernel_params(entry);
     CUresult result = plan->driver->cuGraphAddKernelNode(&entry->node, graph, after, count, &params);
     if (!result) result = add_attributes(plan->driver, entry);
+    if (!result && plan->updater) result = tr__updater_adopt(plan, entry);
     return result || !entry->overlaps ? result : link_programmatic(plan, graph, entry);
 }
 
@@ -157,8 +161,10 @@ static CUresult add_node(tr_plan *plan, CUgraph graph, tr__entry *entry, const C
 }
 
 static tr_status add_nodes(tr_plan *plan, CUgraph graph, tr_error **error) {
-    CUgraphNode *after = malloc((plan->count + 1) * sizeof *after);
+    CUgraphNode *after = malloc((plan->count + 1) * sizeof *after), head = NULL;
     tr_status status = after ? TR_OK : tr__fail_out_of_memory(error);
+    CUresult result = status || !plan->updater ? CUDA_SUCCESS : tr__updater_add_head(plan, graph, &head);
+    if (result) status = tr__driver_fail(plan->driver, result, "adding to the graph", error);
     for (uint32_t i = 0; !status && i < plan->count; i++) {
         tr__entry *entry = &plan->entries[i];
         size_t count = 0;
@@ -167,7 +173,8 @@ static tr_status add_nodes(tr_plan *plan, CUgraph graph, tr_error **error) {
             const tr__entry *earlier = &plan->entries[entry->after[j]];
             if (!may_overlap(plan, entry, earlier)) after[count++] = earlier->node;
         }
-        CUresult result = add_node(plan, graph, entry, after, count);
+        if (head && !entry->after_count) after[count++] = head;
+        result = add_node(plan, graph, entry, after, count);
         if (result) status = fail_entry(plan, entry, result, "adding to the graph", error);
         entry->enabled = has_work(plan, entry);
     }
@@ -176,6 +183,11 @@ static tr_status add_nodes(tr_plan *plan, CUgraph graph, tr_error **error) {
 }
 
 static tr_status switch_off(tr_plan *plan, CUgraphExec exec, tr_error **error) {
+    plan->head_runs = false;
+    if (plan->updater) {
+        CUresult result = tr__updater_rest(plan, exec);
+        if (result) return tr__driver_fail(plan->driver, result, "cuGraphNodeSetEnabled", error);
+    }
     for (uint32_t i = 0; i < plan->count; i++) {
         tr__entry *entry = &plan->entries[i];
         if (!entry->enabled || tr__entry_runs(entry)) continue;
@@ -221,12 +233,25 @@ void tr__plan_drop_graph(tr_plan *plan) {
     plan->dirty_count = 0;
 }
 
+static tr_status build_anew(tr_plan *plan, tr_error **error) {
+    tr__plan_drop_graph(plan);
+    tr_status status = build(plan, error);
+    if (!status || !plan->updater) return status;
+    tr__updater_destroy(plan); /* not every kernel can be changed on the device */
+    tr__error_clear(error);
+    return build(plan, error);
+}
+
 /* A failed build leaves the plan without a graph, and the next launch builds it: the entries are what counts. */
 tr_status tr__plan_bring_up_to_date(tr_plan *plan, tr_error **error) {
     if (plan->exec && update(plan)) return TR_OK;
-    tr__plan_drop_graph(plan);
-    CUstreamCaptureMode before = tr__driver_relax(plan->driver); /* another stream may be captured */
-    tr_status status = build(plan, error);
-    tr__driver_relax_end(plan->driver, before);
+    bool refused = plan->exec && plan->updater && tr__updater_refused(plan->updater);
+    if (refused) tr__updater_destroy(plan);
+    tr_status status = build_anew(plan, error);
+    if (!status && refused)
+        status =
+            tr__fail(error, TR_E_DRIVER,
+                     "the device refused what an earlier launch of the plan changed, so that it ran with old "
+                     "values; later changes are told by the host, launch again");
     return status;
 }

@@ -1,0 +1,29 @@
+/* Changes told on the device. A graph's first node is a kernel of ours that reads, from memory of the host, what changed,
+   and changes the kernel nodes behind it by CUDA's device runtime: for the CPU that is a twentieth of what
+   cuGraphExecKernelNodeSetParams costs. It needs libcudadevrt.a, which the CUDA toolkit and NVIDIA's Python packages bring;
+   without it nothing else changes but the time. */
+#ifndef TR_LAUNCH_PLAN_UPDATE_H
+#define TR_LAUNCH_PLAN_UPDATE_H
+
+#include "launch/plan.h"
+
+enum { TR__UPDATER_WORTHWHILE = 8 }; /* kernels; fewer are told one by one */
+
+/* In the plan's context, whichever is current. Leaves plan->updater NULL where it can't be had; after the runner is sealed
+   only what was linked before is taken. */
+void tr__updater_create(tr_plan *plan);
+/* Waits for the device when launches that it has told may still run. */
+void tr__updater_destroy(tr_plan *plan);
+
+/* While the graph is built, the context being current: the first node, which the roots come after; then each kernel node. */
+CUresult tr__updater_add_head(tr_plan *plan, CUgraph graph, CUgraphNode *head);
+CUresult tr__updater_adopt(tr_plan *plan, tr__entry *entry);
+CUresult tr__updater_rest(tr_plan *plan, CUgraphExec exec); /* nothing to tell in its first launch */
+
+/* An earlier launch could not be changed as it was told. */
+bool tr__updater_refused(const tr__updater *updater);
+
+/* All changed kernel entries of plan->dirty. False: not possible with this graph. */
+bool tr__updater_tell(tr_plan *plan);
+
+#endif

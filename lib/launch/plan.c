@@ -63,6 +63,8 @@ static void clear_entry(tr__entry *entry) {
     free(entry->after);
     free(entry->buffer);
     free(entry->pointers);
+    free(entry->spare);
+    free(entry->spare_pointers);
     tr_kernel_destroy(entry->kernel);
     *entry = (tr__entry){0};
 }
@@ -125,15 +127,21 @@ static tr_status append(tr_plan *plan, tr__entry *entry, tr_status status, uint3
     return TR_OK;
 }
 
-static tr_status lay_out(tr__entry *entry, const char *buffer, tr_error **error) {
+static bool lay_out(const tr__pack *pack, const char *buffer, char **out, void ***pointers) {
+    *out = aligned_alloc(64, (pack->size + 64) / 64 * 64);
+    *pointers = calloc(pack->element_count + 1, sizeof **pointers);
+    if (!*out || !*pointers) return false;
+    memcpy(*out, buffer, pack->size); /* paddings and the hidden tail, too, which stores leave as they are */
+    for (uint32_t i = 0; i < pack->element_count; i++) (*pointers)[i] = *out + pack->elements[i].offset;
+    return true;
+}
+
+static tr_status lay_out_both(tr__entry *entry, const char *buffer, tr_error **error) {
     const tr__pack *pack = entry->kernel->pack;
-    entry->buffer = aligned_alloc(64, (pack->size + 64) / 64 * 64);
-    entry->pointers = calloc(pack->element_count + 1, sizeof *entry->pointers);
-    if (!entry->buffer || !entry->pointers) return tr__fail_out_of_memory(error);
-    memcpy(entry->buffer, buffer, pack->size);
-    for (uint32_t i = 0; i < pack->element_count; i++)
-        entry->pointers[i] = entry->buffer + pack->elements[i].offset;
-    return TR_OK;
+    return lay_out(pack, buffer, &entry->buffer, &entry->pointers) &&
+                   lay_out(pack, buffer, &entry->spare, &entry->spare_pointers)
+               ? TR_OK
+               : tr__fail_out_of_memory(error);
 }
 
 /* Pointers are known in their context only. */
@@ -162,7 +170,7 @@ tr_status tr__plan_append_kernel(tr_plan *plan, const tr_kernel *kernel, tr__ins
                        kernel->record->kernel);
     if (!status) status = tr__kernel_check_grid(kernel, instance, config->grid, error);
     if (!status) status = set_after(plan, &entry, after, after_count, error);
-    if (!status) status = lay_out(&entry, buffer, error);
+    if (!status) status = lay_out_both(&entry, buffer, error);
     if (!status) status = tr__plan_choose_lane(plan, &entry, error);
     if (!status) status = tr__plan_give_scratch(plan, &entry, entry.config.grid, entry.buffer, error);
     return append(plan, &entry, status, index, error);
@@ -220,55 +228,52 @@ tr_status tr_plan_add_fill(tr_plan *plan, uint64_t dst, uint8_t value, size_t by
 
 /* ---- changes ---- */
 
-/* New arguments, checked and laid out beside the old ones; the old ones stay until nothing can fail any more. */
+/* What was laid out in the spare buffer takes the place of what was there. */
+static void swap_buffers(tr__entry *entry) {
+    char *buffer = entry->buffer;
+    void **pointers = entry->pointers;
+    entry->buffer = entry->spare;
+    entry->pointers = entry->spare_pointers;
+    entry->spare = buffer;
+    entry->spare_pointers = pointers;
+}
+
+/* New arguments are checked and laid out beside the old ones, which stay until nothing can fail any more. */
 static tr_status change_kernel(tr_plan *plan, uint32_t index, const uint32_t *grid, const tr_arg *args,
-                               size_t count, char *buffer, tr_error **error) {
+                               size_t count, tr_error **error) {
     tr__entry *entry = &plan->entries[index];
     const tr__pack *pack = entry->kernel->pack;
-    if (!grid) grid = entry->config.grid;
     tr_status status = TR_OK;
     if (args || count) {
         if (count != pack->count) return tr__pack_refuse_count(pack, count, error);
         if (!args)
             return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_plan_set: args is NULL, arg_count %zu", count);
-        memcpy(buffer, entry->buffer, pack->size); /* paddings and the hidden tail stay as they are */
-        const tr_arg *wrong = tr__pack_store(pack, args, buffer);
+        const tr_arg *wrong = tr__pack_store(pack, args, entry->spare);
         if (wrong) return tr__pack_refuse(pack, (size_t)(wrong - args), wrong, error);
     } else {
-        memcpy(buffer, entry->buffer, pack->size);
+        memcpy(entry->spare, entry->buffer, pack->size);
     }
+    if (!grid) grid = entry->config.grid;
     if (grid != entry->config.grid)
         status = tr__kernel_check_grid(entry->kernel, entry->instance, grid, error);
-    if (!status && entry->kernel->careful) status = tr__plan_give_scratch(plan, entry, grid, buffer, error);
+    if (!status && entry->kernel->careful)
+        status = tr__plan_give_scratch(plan, entry, grid, entry->spare, error);
     if (status) return status;
     if (!memcmp(grid, entry->config.grid, sizeof entry->config.grid) &&
-        !memcmp(buffer, entry->buffer, pack->size))
+        !memcmp(entry->spare, entry->buffer, pack->size))
         return TR_OK;
     memmove(entry->config.grid, grid, sizeof entry->config.grid);
-    memcpy(entry->buffer, buffer, pack->size);
+    swap_buffers(entry);
     mark(plan, index);
     return TR_OK;
 }
 
-/* Few kernels take so many arguments; the others don't pay for the stack. */
-__attribute__((noinline)) static tr_status change_large_kernel(tr_plan *plan, uint32_t index,
-                                                               const uint32_t *grid, const tr_arg *args,
-                                                               size_t count, tr_error **error) {
-    _Alignas(64) char buffer[TR__PACKED_MAX];
-    return change_kernel(plan, index, grid, args, count, buffer, error);
-}
-
 tr_status tr_plan_set(tr_plan *plan, uint32_t index, const uint32_t *grid, const tr_arg *args,
                       size_t arg_count, tr_error **error) {
-    enum { USUAL = 2048 };
-    _Alignas(64) char buffer[USUAL];
     tr__error_clear(error);
     tr_status status = check_plan(plan, "tr_plan_set", error);
     if (!status) status = check_index(plan, index, TR__ENTRY_KERNEL, error);
-    if (status) return status;
-    if (plan->entries[index].kernel->pack->size > USUAL)
-        return change_large_kernel(plan, index, grid, args, arg_count, error);
-    return change_kernel(plan, index, grid, args, arg_count, buffer, error);
+    return status ? status : change_kernel(plan, index, grid, args, arg_count, error);
 }
 
 tr_status tr_plan_set_copy(tr_plan *plan, uint32_t index, uint64_t dst, uint64_t src, size_t bytes,

@@ -32,7 +32,9 @@ typedef struct tr__entry {
     tr_launch_config config; /* but for the stream */
     char *buffer;            /* packed arguments, hidden tail included */
     void **pointers;         /* to each parameter in it, as the driver counts them */
-    uint32_t lane;           /* of the plan's scratch; TR__NO_LANE: needs none, or the caller's workspace */
+    char *spare;             /* the same, in which the next change is laid out */
+    void **spare_pointers;
+    uint32_t lane; /* of the plan's scratch; TR__NO_LANE: needs none, or the caller's workspace */
     /* a copy or fill */
     CUdeviceptr to, from;
     size_t bytes;

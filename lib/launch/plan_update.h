@@ -9,6 +9,9 @@
 
 enum { TR__UPDATER_WORTHWHILE = 8 }; /* kernels; fewer are told one by one */
 
+/* plan_update_kernel.c: the kernel "tell" (page, count, ticket) for an architecture; NULL: not to be had. Lives on. */
+const tr__blob *tr__updater_image(const tr_plan *plan, int architecture);
+
 /* In the plan's context, whichever is current. Leaves plan->updater NULL where it can't be had; after the runner is sealed
    only what was linked before is taken. */
 void tr__updater_create(tr_plan *plan);

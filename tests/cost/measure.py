@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts the instructions of a launch and compares them with the limits and with what they were."""
+"""Counts the instructions of a launch, and of a change of a plan, and compares them with the limits and with what they were."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 LIMITS = {0: 120, 19: 350, 58: 900}  # of tr_launch, beyond a direct cuLaunchKernelEx
+SET_LIMIT = 150  # of tr_plan_set, beyond tr_kernel_pack
 GROWTH = 1.02
 LAUNCHES = 1000
 
@@ -44,17 +45,20 @@ def main():
         expected = json.load(file)
     before = expected.get(given.compiler)
     measured, failed = {}, False
-    print(f"{'arguments':>9} {'raw':>6} {'tr_launch':>10} {'own':>6} {'limit':>6} {'packed':>7} {'own':>6}")
+    print(f"{'arguments':>9} {'raw':>6} {'tr_launch':>10} {'own':>6} {'limit':>6} {'packed':>7} {'own':>6} {'pack':>6} "
+          f"{'set':>6} {'own':>6} {'limit':>6}")
     for count, limit in LIMITS.items():
         cost = {}
-        for how in ("raw", "launch", "packed"):
+        for how in ("raw", "launch", "packed", "pack", "set"):
             few, many = (instructions(given.valgrind, given.program, how, count, n) for n in (10, 10 + LAUNCHES))
             cost[how] = round((many - few) / LAUNCHES)
         own = {how: cost[how] - cost["raw"] for how in ("launch", "packed")}
+        instructions(given.valgrind, given.program, "step", count, 20)  # which fails if it allocates
+        own["set"] = cost["set"] - cost["pack"]
         measured[str(count)] = own
         print(f"{count:9} {cost['raw']:6} {cost['launch']:10} {own['launch']:6} {limit:6} "
-              f"{cost['packed']:7} {own['packed']:6}")
-        failed |= own["launch"] > limit
+              f"{cost['packed']:7} {own['packed']:6} {cost['pack']:6} {cost['set']:6} {own['set']:6} {SET_LIMIT:6}")
+        failed |= own["launch"] > limit or own["set"] > SET_LIMIT
         for how, was in (before or {}).get(str(count), {}).items():
             if own[how] > was * GROWTH:
                 print(f"FAILED: {how} with {count} arguments took {was} instructions, and now {own[how]}")

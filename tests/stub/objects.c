@@ -267,6 +267,15 @@ CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
     return CUDA_SUCCESS;
 }
 
+/* As the driver: the handle for the device comes back in what is const. */
+CUresult cuGraphKernelNodeSetAttribute(CUgraphNode node, CUkernelNodeAttrID attribute,
+                                       const CUkernelNodeAttrValue *value) {
+    ENTER(cuGraphKernelNodeSetAttribute);
+    if (attribute == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE)
+        ((CUkernelNodeAttrValue *)value)->deviceUpdatableKernelNode.devNode = (uintptr_t)node;
+    return CUDA_SUCCESS;
+}
+
 CUresult cuGraphAddMemcpyNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *dependencies,
                               size_t dependency_count, const CUDA_MEMCPY3D *params, CUcontext context) {
     ENTER(cuGraphAddMemcpyNode);

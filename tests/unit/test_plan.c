@@ -107,6 +107,88 @@ static void tells_only_what_changed(void **state) {
     assert_int_equal(stub_calls("cuGraphInstantiateWithFlags"), 2);
 }
 
+/* ---- changes told on the device ---- */
+
+static void use_device_runtime(void) {
+    static const stub_parameter parameters[] = {{0, 8}, {8, 4}, {12, 4}}; /* page, count, ticket */
+    setenv("TRITON_RUNNER_CUDADEVRT", "/proc/self/exe", 1); /* the no-op driver links anything */
+    stub_set_parameters(parameters, 3);
+}
+
+/* What the graph's first node is told to do: the n-th entry of its page, and the update of it with that field. */
+static const char *told_update(uint32_t n, uint32_t wanted) {
+    const char *page, *at;
+    uint64_t count;
+    memcpy(&page, stub_last_launch()->buffer, sizeof page);
+    at = page + 16 + 128 * (size_t)n;
+    memcpy(&count, at, sizeof count);
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t field;
+        memcpy(&field, at + 8 + 40 * i + 8, sizeof field);
+        if (field == wanted) return at + 8 + 40 * i + 16;
+    }
+    return NULL;
+}
+
+static uint32_t told_count(void) {
+    uint32_t count;
+    memcpy(&count, stub_last_launch()->buffer + 8, sizeof count);
+    return count;
+}
+
+static void tells_the_device(void **state) {
+    fixture *f = *state;
+    const char *params, *told_grid;
+    uint32_t grid[3] = {5, 2, 1}, enabled;
+    int32_t n;
+    use_device_runtime();
+    for (uint32_t i = 0; i < 10; i++) assert_int_equal(add_entry(f, 0x100, (int32_t)i, 4), i);
+    ok(tr_plan_launch(f->plan, NULL, &told));
+    assert_int_equal(stub_calls("cuGraphAddKernelNode"), 11); /* one that tells the others */
+    assert_int_equal(stub_calls("cuGraphNodeSetEnabled"), 1); /* it has nothing to tell yet */
+    const tr_arg args[] = {tr_arg_ptr(0x300), tr_arg_ptr(0x400), tr_arg_i32(77)};
+    for (uint32_t i = 3; i < 6; i++) ok(tr_plan_set(f->plan, i, grid, args, 3, &told));
+    ok(tr_plan_launch(f->plan, NULL, &told));
+    assert_int_equal(sets(), 1); /* of its own arguments */
+    assert_int_equal(told_count(), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_non_null(told_grid = told_update(i, 1));
+        assert_memory_equal(told_grid, grid, sizeof grid);
+        memcpy(&params, told_update(i, 2), sizeof params);
+        memcpy(&n, params + 16, sizeof n);
+        assert_int_equal(n, 77);
+        assert_null(told_update(i, 3));
+    }
+    ok(tr_plan_launch(f->plan, NULL, &told)); /* nothing: switched off */
+    ok(tr_plan_launch(f->plan, NULL, &told));
+    assert_int_equal(sets(), 1);
+    assert_int_equal(stub_calls("cuGraphNodeSetEnabled"), 3);
+    ok(tr_plan_enable(f->plan, 4, 0, &told));
+    ok(tr_plan_launch(f->plan, NULL, &told));
+    assert_int_equal(told_count(), 1);
+    memcpy(&enabled, told_update(0, 3), sizeof enabled);
+    assert_int_equal(enabled, 0);
+    assert_null(told_update(0, 1));
+    assert_int_equal(stub_calls("cuGraphInstantiateWithFlags"), 1);
+    assert_int_equal(stub_alive(STUB_HOST_MEMORY), 2); /* the kernel never says that it has read the first */
+}
+
+/* A driver that can't change one of the kernels on the device: as if there was no device runtime. */
+static void tells_the_host_after_all(void **state) {
+    fixture *f = *state;
+    use_device_runtime();
+    for (uint32_t i = 0; i < 10; i++) add_entry(f, 0x100, (int32_t)i, 4);
+    stub_fail("cuGraphKernelNodeSetAttribute", 7, CUDA_ERROR_NOT_SUPPORTED, true);
+    ok(tr_plan_launch(f->plan, NULL, &told));
+    stub_fail(NULL, 1, CUDA_SUCCESS, false);
+    const tr_arg args[] = {tr_arg_ptr(0x300), tr_arg_ptr(0x400), tr_arg_i32(77)};
+    stub_record(true);
+    for (uint32_t i = 3; i < 6; i++) ok(tr_plan_set(f->plan, i, NULL, args, 3, &told));
+    ok(tr_plan_launch(f->plan, NULL, &told));
+    assert_int_equal(sets(), 3);
+    assert_int_equal(last_n(), 77);
+}
+
 static void a_refused_change_changes_nothing(void **state) {
     fixture *f = *state;
     add_entry(f, 0x100, 5, 4);
@@ -260,14 +342,13 @@ static void outlives_its_kernel(void **state) {
 }
 
 /* The driver fails at each of its calls in turn; afterwards the same plan does what was asked. */
-static void a_failing_driver(void **state) {
-    fixture *f = *state;
+static int fail_in_turn(fixture *f, int entries) {
     int points = 0;
     for (unsigned long nth = 1;; nth++) {
         tr_plan_destroy(f->plan);
         ok(tr_plan_create(f->runner, &f->plan, &told));
-        for (int i = 0; i < 3; i++) add_entry(f, 0x100, i, 4);
-        add_entry(f, 0x100, 3, 0);
+        for (int i = 0; i < entries; i++) add_entry(f, 0x100, i, 4);
+        uint32_t empty = add_entry(f, 0x100, 3, 0);
         stub_fail(NULL, nth, CUDA_ERROR_INVALID_VALUE, false);
         const tr_arg args[] = {tr_arg_ptr(0x300), tr_arg_ptr(0x400), tr_arg_i32((int)nth)};
         tr_error *error = NULL;
@@ -285,13 +366,31 @@ static void a_failing_driver(void **state) {
         stub_record(true);
         ok(tr_plan_launch(f->plan, NULL, &told)); /* what the failure left to be told */
         const tr_arg again[] = {tr_arg_ptr(0x300), tr_arg_ptr(0x400), tr_arg_i32(-1)};
-        ok(tr_plan_set(f->plan, 3, (const uint32_t[3]){1, 1, 1}, again, 3, &told));
+        ok(tr_plan_set(f->plan, empty, (const uint32_t[3]){1, 1, 1}, again, 3, &told));
         ok(tr_plan_launch(f->plan, NULL, &told));
-        assert_int_equal(last_n(), -1);
-        if (!failed) break;
+        if (f->plan->updater) {
+            int32_t n;
+            const char *params;
+            memcpy(&params, told_update(0, 2), sizeof params);
+            memcpy(&n, params + 16, sizeof n);
+            assert_int_equal(n, -1);
+        } else {
+            assert_int_equal(last_n(), -1);
+        }
+        if (!failed) return points;
         points++;
     }
-    assert_true(points >= 12);
+}
+
+static void a_failing_driver(void **state) {
+    assert_true(fail_in_turn(*state, 3) >= 12);
+}
+
+static void a_failing_driver_that_tells_the_device(void **state) {
+    fixture *f = *state;
+    use_device_runtime();
+    assert_true(fail_in_turn(f, 9) >= 40);
+    assert_non_null(f->plan->updater);
 }
 
 static void in_a_capture(void **state) {
@@ -384,6 +483,8 @@ static void wrong_calls(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tells_only_what_changed, begin, end),
+        cmocka_unit_test_setup_teardown(tells_the_device, begin, end),
+        cmocka_unit_test_setup_teardown(tells_the_host_after_all, begin, end),
         cmocka_unit_test_setup_teardown(a_refused_change_changes_nothing, begin, end),
         cmocka_unit_test_setup_teardown(switches, begin, end),
         cmocka_unit_test_setup_teardown(without_switches, begin, end),
@@ -391,6 +492,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(scratch, begin, end),
         cmocka_unit_test_setup_teardown(outlives_its_kernel, begin, end),
         cmocka_unit_test_setup_teardown(a_failing_driver, begin, end),
+        cmocka_unit_test_setup_teardown(a_failing_driver_that_tells_the_device, begin, end),
         cmocka_unit_test_setup_teardown(in_a_capture, begin, end),
         cmocka_unit_test_setup_teardown(recording, begin, end),
         cmocka_unit_test_setup_teardown(wrong_calls, begin, end),

@@ -118,6 +118,12 @@ double bench_median(double *values, int count) {
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+const char *bench_file(const char *name, char *path, size_t size) {
+    const char *folder = getenv("TR_BENCH_DIR");
+    snprintf(path, size, "%s/%s", folder && *folder ? folder : BENCH_DIR, name);
+    return path;
+}
+
 enum { ROUNDS_MAX = 4096, ROUNDS_CPU = 3, WARM = 2 };
 
 void bench_measure(const bench *bench, chart *chart, int row, int rounds, bench_way way, void *user) {

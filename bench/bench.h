@@ -55,6 +55,9 @@ void bench_need(CUresult result, const char *what);
 double bench_now(void); /* ns */
 double bench_median(double *values, int count);
 
+/* A file beside the benchmarks' sources, in TR_BENCH_DIR if that is set: where the build was carried elsewhere. */
+const char *bench_file(const char *name, char *path, size_t size);
+
 /* One burst of a way, in the chart's unit; 0: it is not there. */
 typedef double (*bench_way)(void *user, int way);
 /* Fills a row: a column is a way. Each round takes every way once, another first each time and every second round

@@ -57,7 +57,7 @@ bool chart_write_json(const chart *chart, const char *path) {
 bool chart_write_svg(const chart *chart, const char *path) {
     static const char *const colours[CHART_COLUMNS] = {"#888", "#2a6", "#26a", "#a62", "#a26", "#662",
                                                        "#266", "#626", "#48c", "#c84", "#8a4", "#444"};
-    enum { LEFT = 150, WIDTH = 480, RIGHT = 210, BAR = 16, GAP = 14, TOP = 44 };
+    enum { LEFT = 16, WIDTH = 560, RIGHT = 200, BAR = 16, GAP = 8, TOP = 36 };
     double most = 0;
     int bars = 0;
     for (int i = 0; i < chart->rows; i++) {
@@ -68,14 +68,15 @@ bool chart_write_svg(const chart *chart, const char *path) {
     }
     FILE *file = fopen(path, "we");
     if (!file) return false;
-    int height = TOP + bars * BAR + chart->rows * GAP + GAP, y = TOP;
+    int height = TOP + (bars + chart->rows) * BAR + chart->rows * GAP + GAP, y = TOP;
     fprintf(file,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" "
             "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
-            "<text x=\"8\" y=\"20\" font-size=\"14\">%s, %s (%s)</text>\n",
-            LEFT + WIDTH + RIGHT, height, chart->title, chart->unit, chart->machine);
+            "<text x=\"8\" y=\"20\" font-size=\"14\">%s, %s, by %s (%s)</text>\n",
+            LEFT + WIDTH + RIGHT, height, chart->title, chart->unit, chart->row_name, chart->machine);
     for (int i = 0; i < chart->rows; i++, y += GAP) {
-        fprintf(file, "<text x=\"8\" y=\"%d\">%s</text>\n", y + BAR - 4, chart->row[i]);
+        fprintf(file, "<text x=\"8\" y=\"%d\" font-weight=\"bold\">%s</text>\n", y + BAR - 4, chart->row[i]);
+        y += BAR;
         for (int k = 0; k < chart->columns; k++) {
             if (chart->value[i][k] <= 0) continue;
             double width = chart->value[i][k] / most * WIDTH;

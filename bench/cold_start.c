@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-enum { ROUNDS = 15, PYTHON_EACH = 5 };
+enum { ROUNDS = 15, PYTHON_EACH = 6 };
 enum { RAW, LIBRARY, PYTHON, WAYS };
 enum { CUBIN, PTX, CACHE, STARTS };
 
@@ -142,12 +142,13 @@ static double run(char *const *words, const char *packages, char *text, size_t s
 }
 
 static double run_python(job *job) {
-    char interpreter[4096], packages[4096], kernel[PATH_MAX], text[256];
+    char interpreter[4096], packages[4096], kernel[PATH_MAX], script[PATH_MAX], text[256];
     if (job->bench->cpu || !strcmp(job->bench->python, "none")) return 0;
     if (job->asked++ % PYTHON_EACH) return job->python; /* it takes long, and hardly varies */
     companion_python(job->bench, interpreter, packages, sizeof interpreter);
     snprintf(kernel, sizeof kernel, "%s/vector_add.py", workload_folder());
-    char *const words[] = {interpreter, "-B", BENCH_DIR "/cold_start.py", kernel, NULL};
+    bench_file("cold_start.py", script, sizeof script);
+    char *const words[] = {interpreter, "-B", script, kernel, NULL};
     return job->python = run(words, packages, text, sizeof text);
 }
 

@@ -18,12 +18,13 @@ void companion_python(const bench *bench, char *interpreter, char *packages, siz
 }
 
 static void become(const bench *bench, int in, int out) {
-    char interpreter[4096], packages[4096];
+    char interpreter[4096], packages[4096], script[4096];
     companion_python(bench, interpreter, packages, sizeof interpreter);
     if (*packages) setenv("PYTHONPATH", packages, 1);
     dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
-    execlp(interpreter, interpreter, "-B", BENCH_DIR "/companion.py", (char *)NULL);
+    bench_file("companion.py", script, sizeof script);
+    execlp(interpreter, interpreter, "-B", script, (char *)NULL);
     _exit(127);
 }
 

@@ -1,12 +1,13 @@
 /* graph [--device D] [--rounds N] [--json FILE] [--svg FILE]: a graph captured from tr_launch beside one captured from
    cuLaunchKernelEx: 1000 kernels of 0, 19 and 58 arguments. Per kernel, in turns: the CPU's time of the replay, and the
-   time until all have run. */
+   time until all have run. The third graph is of cuLaunchKernelEx too, and holds a user object as that of tr_launch does,
+   by which the kernel stays loaded as long as the graph lives. */
 #include "counting.h"
 
 #include <stdio.h>
 
 enum { NODES = 1000, NODES_CPU = 50, ROUNDS = 100 };
-enum { RAW, CAPTURED, WAYS };
+enum { RAW, CAPTURED, HOLDING, WAYS };
 
 typedef struct job {
     counting counting;
@@ -15,15 +16,28 @@ typedef struct job {
     bool until_done;
 } job;
 
+static void nothing(void *user) {
+}
+
+static void hold(CUgraph graph) {
+    CUuserObject object;
+    if (!cu.cuUserObjectCreate || !cu.cuGraphRetainUserObject) return;
+    CU(cuUserObjectCreate(&object, NULL, nothing, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+    CU(cuGraphRetainUserObject(graph, object, 1, CU_GRAPH_USER_OBJECT_MOVE));
+}
+
 static void capture(job *job, int way) {
     CUgraph graph;
     CUstream stream = job->counting.bench->stream;
     CU(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
     for (int i = 0; i < job->kernels; i++) {
-        if (way == RAW) counting_launch_raw(&job->counting);
-        if (way == CAPTURED) counting_launch(&job->counting);
+        if (way == CAPTURED)
+            counting_launch(&job->counting);
+        else
+            counting_launch_raw(&job->counting);
     }
     CU(cuStreamEndCapture(stream, &graph));
+    if (way == HOLDING) hold(graph);
     CU(cuGraphInstantiateWithFlags(&job->exec[way], graph, 0));
     CU(cuGraphDestroy(graph));
 }
@@ -67,6 +81,7 @@ int main(int argc, char **argv) {
         charts[i].columns = WAYS;
         charts[i].row[0] = "0", charts[i].row[1] = "19", charts[i].row[2] = "58";
         charts[i].column[RAW] = "cuLaunchKernelEx", charts[i].column[CAPTURED] = "tr_launch";
+        charts[i].column[HOLDING] = "and holding";
         charts[i].digits = 1;
     }
     for (int i = 0; i < 3; i++) measure(&bench, charts, i, counts[i]);

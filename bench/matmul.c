@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROUNDS = 18 };
+enum { ROUNDS = 18, ROUNDS_WHEN_SHORT = 50 };
 enum { TRITON, PYTHON, TTIR, TTGIR, LLIR_LLVM, LLIR_TRITON, PTX, CUBIN, CUBLAS, WAYS };
 static const struct {
     const char *title;
@@ -154,7 +154,8 @@ static void measure(job *job, chart *chart, const int64_t *size) {
     for (int way = 0; way < WAYS; way++)
         job->exec[way] =
             job->kernel[way] ? workload_capture(&job->workload, job->kernel[way], ways[way].title) : NULL;
-    bench_measure(bench, chart, chart->rows, ROUNDS, burst, job);
+    int rounds = job->workload.size[0] <= 1024 ? ROUNDS_WHEN_SHORT : ROUNDS;
+    bench_measure(bench, chart, chart->rows, rounds, burst, job);
     for (int way = 0; way < WAYS; way++) {
         if (!job->exec[way]) continue;
         workload_check(&job->workload, job->exec[way], ways[way].title);

@@ -60,8 +60,9 @@ __attribute__((always_inline)) static inline tr_status start(const tr_kernel *ke
                                                              const tr_launch_config *config, char *buffer,
                                                              tr_error **error) {
     CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
-    kernel->driver->cuStreamIsCapturing(config->stream,
-                                        &capturing); /* if it fails, so does the launch, and says why */
+    if (config->stream) /* the default stream cannot be captured */
+        kernel->driver->cuStreamIsCapturing(config->stream,
+                                            &capturing); /* if it fails, so does the launch, and says why */
     if (UNLIKELY(kernel->careful | config->flags | (uint32_t)capturing))
         return tr__launch_carefully(kernel, instance, config, capturing, buffer, error);
     CUlaunchConfig launch;

@@ -575,10 +575,12 @@ static void test_each_call_fails(void **state) {
     stub_reset();
 }
 
-/* A launch costs the driver's calls and no other: no allocation, no lookup of anything. */
+/* A launch costs the driver's calls and no other: no allocation, no lookup of anything. The default stream, which cannot
+   be captured, is not asked. */
 static void test_calls(void **state) {
     fixture *f = *state;
     CUcontext context;
+    CUstream stream;
     tr_error *error;
     tr_kernel *kernel = make_kernel(f->runner, "hot", "i32", NULL);
     tr_launch_config config = TR_LAUNCH_CONFIG_INIT;
@@ -587,7 +589,14 @@ static void test_calls(void **state) {
     ok(tr_launch(kernel, &config, &arg, 1, &error), error);
     stub_record(true);
     ok(tr_launch(kernel, &config, &arg, 1, &error), error);
+    assert_string_equal(stub_recorded(), "cuCtxGetId cuLaunchKernelEx");
+    stub_record(false);
+    assert_int_equal(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), 0);
+    config.stream = stream;
+    stub_record(true);
+    ok(tr_launch(kernel, &config, &arg, 1, &error), error);
     assert_string_equal(stub_recorded(), "cuCtxGetId cuStreamIsCapturing cuLaunchKernelEx");
+    assert_int_equal(cuStreamDestroy_v2(stream), 0);
     tr_kernel_destroy(kernel);
     cuCtxDestroy_v2(context);
     end(f);

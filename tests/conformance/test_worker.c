@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -176,9 +177,13 @@ static size_t count_entries(const char *path, const char *prefix) {
     return count;
 }
 
+/* It removes the folder that a killed one left, and no other. */
 static void leaves_nothing(void **state) {
-    char folder[] = "/tmp/tr-test-worker-XXXXXX";
+    char folder[] = "/tmp/tr-test-worker-XXXXXX", left[64], others[64];
     assert_non_null(mkdtemp(folder));
+    snprintf(left, sizeof left, "%s/triton-runner-999999999-x", folder);
+    snprintf(others, sizeof others, "%s/triton-runner-mine", folder);
+    assert_int_equal(mkdir(left, 0700) | mkdir(others, 0700), 0);
     setenv("TMPDIR", folder, 1);
     signal(SIGCHLD, count_child);
     size_t files = count_entries("/proc/self/fd", "");
@@ -196,7 +201,8 @@ static void leaves_nothing(void **state) {
     assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), -1);
     assert_int_equal(children_seen, 0);
     assert_int_equal(count_entries("/proc/self/fd", ""), files);
-    assert_int_equal(count_entries(folder, ""), 2); /* "." and ".." */
+    assert_int_equal(count_entries(folder, ""), 3); /* "." and ".." */
+    assert_int_equal(rmdir(others), 0);
     unsetenv("TMPDIR");
     signal(SIGCHLD, SIG_DFL);
     assert_int_equal(rmdir(folder), 0);

@@ -98,6 +98,7 @@ static tr_status run_leg(tr__job *job, const leg *leg, tr__compile_result *resul
         .arch = job->arch,
         .options = job->options,
         .metadata = job->metadata,
+        .locations = leg->from == program->stage ? program->record->locations : NULL,
         .environment = job->given.environment,
         .progress = job->given.progress,
         .progress_user = job->given.progress_user,

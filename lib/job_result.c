@@ -92,15 +92,20 @@ static tr_status add_makers(const tr__job *job, tr_stage stage, tr__record *reco
     return ok ? TR_OK : tr__fail_out_of_memory(error);
 }
 
-/* What was learnt of the arguments when the Python was read holds for all stages; registers are the cubin's. */
+/* What was learnt of the arguments when the Python was read holds for all stages; registers are the cubin's, and
+   "locations" has those of each stage. */
 static tr_status add_extra(const tr__job *job, tr_stage stage, tr__record *record, tr_error **error) {
     static const char *const of_cubin[] = {"registers", "spills", "constant_bytes", "local_bytes"};
     json_t *extra = json_copy(job->extra);
     if (!extra) return tr__fail_out_of_memory(error);
     for (size_t i = 0; stage < TR_STAGE_CUBIN && i < 4; i++) json_object_del(extra, of_cubin[i]);
+    json_t *locations = json_object_get(json_object_get(extra, "locations"), tr__stage_name(stage));
+    bool set = locations ? !json_object_set(extra, "locations", locations)
+                         : (json_object_del(extra, "locations"), true);
     json_object_del(extra, "made_by");
     json_object_del(extra, "options");
-    tr_status status = tr__record_read_extra(record, extra, "the compiler's answer", error);
+    tr_status status = set ? tr__record_read_extra(record, extra, "the compiler's answer", error)
+                           : tr__fail_out_of_memory(error);
     json_decref(extra);
     return status;
 }

@@ -33,6 +33,7 @@ typedef struct tr__compile_request {
        shared, …) are there for a start that cannot see them in its text, and come back in the result's metadata.
        May be NULL. */
     const json_t *metadata;
+    const json_t *locations;        /* ttir, ttgir: the record's, of the source; may be NULL */
     const char *const *environment; /* "NAME=value", …, NULL; may be NULL */
     uint32_t timeout_ms;            /* 0: the compiler's default */
     /* Non-zero cancels. Called in the calling thread, also about every 50 ms with the stage last reached. May be
@@ -46,7 +47,7 @@ typedef struct tr__compile_result {
     double seconds[TR__STAGES];
     json_t *metadata; /* object: what the compiler says of the result, in Triton's own keys; may be NULL */
     /* Object: what Triton's JSON has no key for: "parameters" (python: as metadata/record.h says), "kernel",
-       "registers", "spills", "constant_bytes", "local_bytes"; may be NULL. */
+       "registers", "spills", "constant_bytes", "local_bytes", "locations" (by the stage's name); may be NULL. */
     json_t *extra;
     char *log;        /* what the compiler printed, also on success; NULL: nothing */
     char *maker;      /* who did it: "triton 3.4.0", "llvm 22.1.8", "ptxas 12.8.93", … */

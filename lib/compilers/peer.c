@@ -252,6 +252,7 @@ static json_t *make_header(const tr__compile_request *request, const json_t *mor
     if (!header) return NULL;
     if (request->options) json_object_set(header, "options", (json_t *)request->options);
     if (request->metadata) json_object_set(header, "metadata", (json_t *)request->metadata);
+    if (request->locations) json_object_set(header, "locations", (json_t *)request->locations);
     if (more) json_object_update(header, (json_t *)more);
     return header;
 }

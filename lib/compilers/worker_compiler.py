@@ -196,7 +196,7 @@ class Compiler:
             if self.watch:
                 extra["depends"] = self.watch.stop()
         elif first in (TTIR, TTGIR):
-            module = self.parse(text, NAMES[first], backend)
+            module = self.parse(text, NAMES[first], backend, request.get("locations"))
         else:
             module = text
         if first == TTGIR and hasattr(module, "get_tensordesc_metadata"):
@@ -208,6 +208,8 @@ class Compiler:
             now = time.perf_counter()
             data = module if isinstance(module, bytes) else str(module).encode()
             send_stage(stage, now - begun, data)
+            if stage in (TTIR, TTGIR):
+                self.keep_locations(NAMES[stage], module, data.decode(), extra)
             begun, self.reached = time.perf_counter(), stage
         subprocess.run = assembly.run
         extra["ptxas"] = assembly.said
@@ -240,10 +242,19 @@ class Compiler:
                  "context": self.context(backend)}
         return source.make_ir(*(given[name] for name in FEATURES["make_ir"]))
 
-    def parse(self, text, suffix, backend):
+    def keep_locations(self, stage, module, text, extra):
+        """A text is complete without them, so a Triton that has other bindings only leaves them out."""
+        try:
+            told = worker_locations.missing(module, text, ir.builder(module.context), FEATURES["names_values"])
+        except (AttributeError, TypeError):
+            told = None
+        if told:
+            extra.setdefault("locations", {})[stage] = told
+
+    def parse(self, text, suffix, backend, told):
         """With the locations that the text leaves out; what is wrong with it is said of the text as it is."""
         context = self.context(backend)
-        restored, said = worker_locations.restore(text, FEATURES["names_values"]), os.lseek(2, 0, os.SEEK_CUR)
+        restored, said = worker_locations.restore(text, FEATURES["names_values"], told), os.lseek(2, 0, os.SEEK_CUR)
         try:
             module = self.parse_named(restored, suffix, context)
         except ParseError:

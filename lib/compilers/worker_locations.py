@@ -4,7 +4,8 @@ A printed scf.for does not say where its arguments come from, so a parser takes 
 own run has the loop's location for the induction variable and that of the first value for a loop-carried one, from 3.5
 on under the argument's own name. Without them debug information, and with it every later stage, would tell of the text
 instead of the kernel's source. The generic form of the operation has room for locations, so loops are rewritten to it,
-line by line. Where canonicalisation took the first value's own location away, the text does not hold it any more.
+line by line. Where canonicalisation took the first value's own location away, the text does not hold it any more: then
+the worker that makes the text tells the locations beside it, for the record.
 """
 import re
 
@@ -54,22 +55,33 @@ class Locations:
             location = f'"{own}"({named[1] if named else location})'
         return location
 
-    def rewrite(self, loop, end):
-        """The first and the last line of a loop in generic form."""
-        index_type = loop["type"] or "index"
-        lower, _, upper, _, step = loop["bounds"].split(" ")
-        pairs = [pair.split(" = ") for pair in loop["carried"].split(", ")] if loop["carried"] else []
-        types = split_types(loop["types"]) if loop["types"] else []
-        arguments = [f"{loop['variable']}: {index_type} loc({self.argument(loop['variable'], end['location'])})"]
-        for (name, first), type_name in zip(pairs, types):
-            location = self.argument(name, self.values.get(first.split("#")[0], "unknown"))
-            self.values[name] = location
-            arguments.append(f"{name}: {type_name} loc({location})")
-        operands = ", ".join([lower, upper, step] + [first for _, first in pairs])
-        head = f"{loop['results']}\"scf.for\"({operands}) ({{ ^bb0({', '.join(arguments)}):"
-        tail = "" if pairs else f"scf.yield loc({end['location']}) "
-        tail += f"}}){end['attributes'] or ''} : ({', '.join([index_type] * 3 + types)}) -> ({', '.join(types)})"
-        return head, f"{tail} loc({end['location']})"
+    def arguments(self, loop, end):
+        """Of a loop, as far as the text before it tells."""
+        found = [self.argument(loop["variable"], end["location"])]
+        for name, first in pairs_of(loop):
+            self.values[name] = self.argument(name, self.values.get(first.split("#")[0], "unknown"))
+            found.append(self.values[name])
+        return found
+
+
+def pairs_of(loop):
+    """The loop-carried arguments and what each begins with."""
+    return [pair.split(" = ") for pair in loop["carried"].split(", ")] if loop["carried"] else []
+
+
+def rewrite(loop, end, locations):
+    """The first and the last line of a loop in generic form."""
+    index_type = loop["type"] or "index"
+    lower, _, upper, _, step = loop["bounds"].split(" ")
+    pairs = pairs_of(loop)
+    types = split_types(loop["types"]) if loop["types"] else []
+    named = zip([loop["variable"]] + [name for name, _ in pairs], [index_type] + types, locations)
+    arguments = ", ".join(f"{name}: {type_name} loc({location})" for name, type_name, location in named)
+    operands = ", ".join([lower, upper, step] + [first for _, first in pairs])
+    head = f"{loop['results']}\"scf.for\"({operands}) ({{ ^bb0({arguments}):"
+    tail = "" if pairs else f"scf.yield loc({end['location']}) "
+    tail += f"}}){end['attributes'] or ''} : ({', '.join([index_type] * 3 + types)}) -> ({', '.join(types)})"
+    return head, f"{tail} loc({end['location']})"
 
 
 def find_ends(lines):
@@ -88,10 +100,9 @@ def find_ends(lines):
     return ends
 
 
-def restore(text, names_values):
-    lines = text.split("\n")
-    if " scf.for " not in text:
-        return text
+def find_loops(text, names_values):
+    """For each loop in the text its first and last line, what they say, and where its arguments come from."""
+    lines, loops = text.split("\n"), []
     ends, locations = find_ends(lines), Locations(lines, names_values)
     for at, line in enumerate(lines):
         if "tt.func" in line:
@@ -102,5 +113,67 @@ def restore(text, names_values):
         if value and trailing:
             locations.values[value[1]] = trailing[1]
         if loop and end:
-            lines[at], lines[ends[at]] = locations.rewrite(loop, end)
+            loops.append((at, ends[at], loop, end, locations.arguments(loop, end)))
+    return lines, loops
+
+
+def restore(text, names_values, told=None):
+    """The text with its loops in generic form; `told` is what `missing` said of it, of use while the loops are the same."""
+    if " scf.for " not in text:
+        return text
+    lines, loops = find_loops(text, names_values)
+    known = [arguments for *_, arguments in loops]
+    if told and list(map(len, told)) == list(map(len, known)):
+        known = told
+    for (first, last, loop, end, _), arguments in zip(loops, known):
+        lines[first], lines[last] = rewrite(loop, end, arguments)
     return "\n".join(lines)
+
+
+def missing(module, text, builder, names_values):
+    """The locations of the arguments of each loop in a module, when they are not what its text tells; else None."""
+    if " scf.for " not in text:
+        return None
+    actual = spell(loop_arguments(module), builder)
+    return actual if actual != [arguments for *_, arguments in find_loops(text, names_values)[1]] else None
+
+
+def loop_arguments(module):
+    """The arguments of each loop's block, in the order of the text: an outer loop before those in it."""
+    blocks, inner = {}, {None: []}
+
+    def note(region):
+        key = region.id() if region else None
+        if key not in inner:
+            inner[key] = []
+            inner[note(region.get_parent_region())].append(key)
+        return key
+
+    def visit(operation):
+        if operation.get_name() == "scf.yield":
+            block = operation.get_block()
+            blocks[note(block.get_parent())] = [block.arg(at) for at in range(block.get_num_arguments())]
+
+    def walk(key):
+        if blocks.get(key):
+            yield blocks[key]
+        for region in inner[key]:
+            yield from walk(region)
+
+    module.walk(visit)
+    return list(walk(None))
+
+
+def spell(loops, builder):
+    """Python sees no location's text, so constants get them, and are printed."""
+    scratch = builder.create_module()
+    function = builder.get_or_insert_function(scratch, "f", builder.get_function_ty([], []), "public", False)
+    scratch.push_back(function)
+    builder.set_insertion_point_to_start(function.add_entry_block())
+    for argument in (argument for loop in loops for argument in loop):
+        builder.set_loc(argument.get_loc())
+        builder.get_int32(0)
+    lines = str(scratch).split("\n")
+    locations = Locations(lines, True)
+    spelled = iter([locations.spell(TRAILING.search(line)[1]) for line in lines if "arith.constant" in line])
+    return [[next(spelled) for _ in loop] for loop in loops]

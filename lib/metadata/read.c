@@ -246,6 +246,24 @@ static bool is_arch(const char *text) {
            strspn(text + 3, "0123456789") == strlen(text) - 3 && strlen(text) >= 5;
 }
 
+static bool is_list_of_strings(const json_t *list) {
+    if (!json_is_array(list)) return false;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_array_get(list, i))) return false;
+    return true;
+}
+
+static tr_status read_locations(tr__record *record, const json_t *loops, const char *where,
+                                tr_error **error) {
+    bool right = json_is_array(loops);
+    for (size_t i = 0; right && i < json_array_size(loops); i++)
+        right = is_list_of_strings(json_array_get(loops, i));
+    if (!right) return wrong(where, "locations", "a list of lists of texts", loops, error);
+    json_decref(record->locations);
+    record->locations = json_deep_copy(loops);
+    return record->locations ? TR_OK : tr__fail_out_of_memory(error);
+}
+
 static tr_status read_extra(tr__record *record, const json_t *extra, const char *where, tr_error **error) {
     if (!json_is_object(extra)) return wrong(where, "triton_runner", "an object", extra, error);
     const json_t *params = json_object_get(extra, "parameters"), *hidden = json_object_get(extra, "hidden");
@@ -256,6 +274,8 @@ static tr_status read_extra(tr__record *record, const json_t *extra, const char 
     tr_status status = params ? read_params(record, params, where, error) : TR_OK;
     if (!status && hidden) status = read_hidden(record, hidden, where, error);
     if (!status) status = read_counts(record, extra, where, error);
+    const json_t *locations = json_object_get(extra, "locations");
+    if (!status && locations) status = read_locations(record, locations, where, error);
     if (!status && arch && (!json_is_string(arch) || !is_arch(json_string_value(arch))))
         return wrong(where, "arch", "an architecture like \"sm_90\"", arch, error);
     if (!status) status = read_text(arch, &record->arch, where, "arch", error);

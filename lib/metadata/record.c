@@ -43,6 +43,7 @@ void tr__record_release(tr__record *record) {
     json_decref(record->triton);
     json_decref(record->made_by);
     json_decref(record->options);
+    json_decref(record->locations);
     free(record);
 }
 
@@ -78,8 +79,9 @@ tr__record *tr__record_copy(const tr__record *record) {
         json_deep_copy(record->triton); /* deep: jansson's counts and iterators aren't for two threads */
     copy->made_by = json_deep_copy(record->made_by);
     copy->options = json_deep_copy(record->options);
-    if (copy->triton && copy->made_by && copy->options && copy_params(copy, record) &&
-        tr__record_set_text(&copy->kernel, record->kernel) &&
+    copy->locations = record->locations ? json_deep_copy(record->locations) : NULL;
+    if (copy->triton && copy->made_by && copy->options && !copy->locations == !record->locations &&
+        copy_params(copy, record) && tr__record_set_text(&copy->kernel, record->kernel) &&
         tr__record_set_text(&copy->arch, record->arch) &&
         tr__record_set_text(&copy->triton_version, record->triton_version))
         return copy;

@@ -55,6 +55,7 @@ typedef struct tr__record {
     json_t *triton;       /* object: Triton's metadata, every key as found; never NULL */
     json_t *made_by;      /* object: stage name → maker ("triton 3.4.0", "ptxas 12.8.93") */
     json_t *options;      /* object: compile options asked for so far */
+    json_t *locations;    /* array: of a ttir or ttgir, what its text cannot say; NULL: nothing */
 
     bool params_known;
     tr__param *params;
@@ -95,6 +96,8 @@ tr_status tr__record_read_object(tr__record *record, const json_t *object, const
      "made_by"     {"ttir": "triton 3.4.0", "cubin": "ptxas 12.8.93", …}
      "options"     {"num_warps": 8, …}
      "registers", "spills", "constant_bytes", "local_bytes"   integers
+     "locations"   [["\"sums\"(\"k.py\":24:20)", …], …]: for each loop in a text of MLIR where its arguments come from, which
+                   has no place there; with it the stages to come get the lines of source that they got in one go
    Every key may be absent; one it does not know is kept out. */
 tr_status tr__record_read_extra(tr__record *record, const json_t *extra, const char *where, tr_error **error);
 

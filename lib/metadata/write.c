@@ -70,6 +70,7 @@ static bool write_extra(const tr__record *record, json_t *extra) {
     if (record->hidden_known) ok = ok && put(extra, "hidden", write_hidden(record));
     if (json_object_size(record->made_by)) ok = ok && put(extra, "made_by", json_deep_copy(record->made_by));
     if (json_object_size(record->options)) ok = ok && put(extra, "options", json_deep_copy(record->options));
+    if (record->locations) ok = ok && put(extra, "locations", json_deep_copy(record->locations));
     for (size_t i = 0; i < 4; i++)
         if (counts[i].value >= 0) ok = ok && put(extra, counts[i].key, json_integer(counts[i].value));
     return ok;

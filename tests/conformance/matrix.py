@@ -37,6 +37,17 @@ def impossible(version, kernel, arch):
     return None
 
 
+# version, kernel, start (patterns): the text of this stage lacks the location of some arguments of loops, so that llir and
+# PTX tell other source lines for what comes of them; cubin and code are the same. It is a loop-carried value whose first
+# value is a constant: Triton 3.5 and later name the argument after it, and MLIR prints no location for the argument, and
+# none for the constant once it was folded with another.
+LOSES_LINES = ((r"3\.[5-9]\.", r"matmul", r"ttgir"), )
+
+
+def loses_lines(version, kernel, start):
+    return any(all(map(re.match, patterns, (version, kernel, start))) for patterns in LOSES_LINES)
+
+
 def source_file(version, kernel):
     if kernel == "matmul_tma" and version.startswith("3.3."):
         return os.path.join(HERE, "tma_3_3.py")

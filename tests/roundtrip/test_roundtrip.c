@@ -4,7 +4,6 @@
 #include "demo_kernels.h"
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +16,11 @@
 
 static const struct kernel {
     const char *name, *options, *since; /* the first Triton that can express it */
-    bool loops;
 } kernels[] = {
-    {"vector_add", "{\"num_warps\": 8}", "3.2", false},
-    {"layer_norm", "{\"num_warps\": 2}", "3.2", true},
-    {"matmul", "{\"enable_fp_fusion\": false, \"num_stages\": 2}", "3.2", true},
-    {"matmul_tma", NULL, "3.4", true},
+    {"vector_add", "{\"num_warps\": 8}", "3.2"},
+    {"layer_norm", "{\"num_warps\": 2}", "3.2"},
+    {"matmul", "{\"enable_fp_fusion\": false, \"num_stages\": 2}", "3.2"},
+    {"matmul_tma", NULL, "3.4"},
 };
 
 static const char *const endings[] = {"", "py", "ttir", "ttgir", "llir", "ptx", "cubin"};
@@ -108,26 +106,12 @@ static char *read_file(const char *path, size_t *size) {
     return data;
 }
 
-/* Without line numbers, which stand in lines of their own, and the debug sections behind the code. */
-static size_t strip_lines(char *ptx) {
-    char *out = ptx;
-    for (char *line = ptx, *next; *line && strncmp(line, "\t.file", 6); line = next) {
-        next = line + strcspn(line, "\n") + 1;
-        if (!strncmp(line, "\t.loc", 5) || !strncmp(line, "$L__tmp", 7)) continue;
-        memmove(out, line, (size_t)(next - line));
-        out += next - line;
-    }
-    return (size_t)(out - ptx);
-}
-
 /* Saved files are compared whole: the record in them must be the same too. */
-static int compare(const char *before, const char *folder, tr_stage stage, bool code_only) {
+static int compare(const char *before, const char *folder, tr_stage stage) {
     char again[4200];
     size_t before_size, again_size;
     snprintf(again, sizeof again, "%s/again.%s", folder, endings[stage]);
     char *a = read_file(before, &before_size), *b = read_file(again, &again_size);
-    if (code_only && stage != TR_STAGE_PTX) return free(a), free(b), unlink(again);
-    if (code_only && a && b) before_size = strip_lines(a), again_size = strip_lines(b);
     int differs = !a || !b || before_size != again_size || memcmp(a, b, before_size);
     if (differs) printf("    %s differs (%zu and %zu bytes)\n", endings[stage], before_size, again_size);
     free(a);
@@ -136,7 +120,7 @@ static int compare(const char *before, const char *folder, tr_stage stage, bool 
     return differs;
 }
 
-static int check_start(tr_program *cubin, tr_stage from, bool code_only, const char *self, const char *folder,
+static int check_start(tr_program *cubin, tr_stage from, const char *self, const char *folder,
                        char paths[7][4200]) {
     char alone[4300];
     tr_program *at = NULL;
@@ -150,12 +134,9 @@ static int check_start(tr_program *cubin, tr_stage from, bool code_only, const c
     if (status) return complain("save", status, error);
     int failed = run_again(self, alone, folder);
     for (tr_stage stage = from + 1; stage <= TR_STAGE_CUBIN && !failed; stage++)
-        failed += compare(paths[stage], folder, stage, code_only);
+        failed += compare(paths[stage], folder, stage);
     unlink(alone);
-    printf("    from %-5s %s\n", endings[from],
-           failed      ? "FAILED"
-           : code_only ? "same code, right on the CPU device"
-                       : "same bytes, right on the CPU device");
+    printf("    from %-5s %s\n", endings[from], failed ? "FAILED" : "same bytes, right on the CPU device");
     return failed;
 }
 
@@ -183,11 +164,8 @@ static int check_kernel(tr_runner *runner, const struct kernel *kernel, const ch
         failed += tr_program_save(at, paths[stage], NULL) != TR_OK;
         tr_program_destroy(at);
     }
-    for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_PTX; stage++) {
-        /* From 3.5 on a loop-carried value whose first value was folded away loses its location in ttgir's text. */
-        bool code_only = kernel->loops && stage == TR_STAGE_TTGIR && strncmp(version, "3.5", 3) >= 0;
-        failed += check_start(cubin, stage, code_only, self, folder, paths);
-    }
+    for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_PTX; stage++)
+        failed += check_start(cubin, stage, self, folder, paths);
     tr_program_destroy(cubin);
     tr_program_destroy(program);
     return failed;

@@ -49,7 +49,8 @@ static void writes_what_it_reads(void **state) {
         " {\"name\": \"n\", \"type\": \"i32\", \"constant\": 1}, {\"name\": \"d\", \"type\": "
         "\"tensordesc<fp16[64, 64]>\"}],"
         " \"hidden\": [\"global_scratch\", \"profile_scratch\"], \"made_by\": {\"ttir\": \"triton 3.6.0\"},"
-        " \"options\": {\"num_warps\": 4}, \"registers\": 26, \"arch\": \"sm_80\"}}";
+        " \"options\": {\"num_warps\": 4}, \"registers\": 26, \"arch\": \"sm_80\","
+        " \"locations\": [[\"\\\"i\\\"(unknown)\", \"unknown\"], []]}}";
     tr__record *first, *second;
     char *once, *twice;
     assert_int_equal(read_text(json, &first, NULL), TR_OK);
@@ -69,6 +70,7 @@ static void writes_what_it_reads(void **state) {
     assert_int_equal(tr__record_write(second, &twice, NULL), TR_OK);
     assert_string_equal(once, twice);
     assert_non_null(strstr(once, "\"target\":{\"arch\":80,\"backend\":\"cuda\",\"warp_size\":32}"));
+    assert_non_null(strstr(once, "\"locations\":[[\"\\\"i\\\"(unknown)\",\"unknown\"],[]]"));
     assert_non_null(strstr(once, "\"other\":{\"a\":\"\\u00E9\",\"b\":[1,2.5]}"));
     tr__record_release(second);
     free(once);
@@ -114,6 +116,11 @@ static void names_what_is_wrong(void **state) {
          "an integer in \"constant\"", TR_E_PARSE},
         {"{\"triton_runner\": {\"hidden\": [\"scratch\"]}}", "key 'hidden'", TR_E_PARSE},
         {"{\"triton_runner\": {\"registers\": \"many\"}}", "key 'registers'", TR_E_PARSE},
+        {"{\"triton_runner\": {\"locations\": {}}}", "key 'locations': expected a list of lists", TR_E_PARSE},
+        {"{\"triton_runner\": {\"locations\": [\"unknown\"]}}", "key 'locations': expected a list of lists",
+         TR_E_PARSE},
+        {"{\"triton_runner\": {\"locations\": [[7]]}}", "key 'locations': expected a list of lists",
+         TR_E_PARSE},
         {"{\"tensordesc_meta\": [{\"block_size\": [64]}], \"triton_runner\": {\"parameters\": [{\"type\": "
          "\"tensordesc<fp16[64]>\"}]}}",
          "key 'tensordesc_meta[0].elem_size'", TR_E_PARSE},

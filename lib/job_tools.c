@@ -138,6 +138,9 @@ tr_status tr__job_choose_tools(tr__job *job, tr_error **error) {
 
 /* ---- what the key says of them; found once in a runner's life ---- */
 
+/* What a result looks like: changes with everything that makes other bytes or records of the same input. */
+#define RESULT_FORMAT "0.1.0 1"
+
 static void describe_file(tr__buffer *out, const char *path) {
     struct stat info;
     if (!path || stat(path, &info)) {
@@ -252,6 +255,14 @@ static void remember(tr_runner *runner, const char *name, const tr__buffer *foun
     pthread_mutex_unlock(&runner->tools_lock);
 }
 
+/* A line of the key, without printf: a hit in memory takes no longer than its parts. */
+static void put(tr__buffer *key, const char *name, const char *value) {
+    tr__buffer_puts(key, name);
+    tr__buffer_append(key, "=", 1);
+    tr__buffer_puts(key, value);
+    tr__buffer_append(key, "\n", 1);
+}
+
 /* An assembler that is asked for with an environment of its own is looked for anew. */
 static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*find)(tr__job *, tr__buffer *)) {
     tr__buffer found = {0};
@@ -264,7 +275,7 @@ static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*fin
         if (!found.size) tr__buffer_puts(&found, "none");
         if (!anew) remember(job->runner, name, &found);
     }
-    tr__buffer_printf(key, "%s=%s\n", name, found.data ? found.data : "");
+    put(key, name, found.data ? found.data : "");
     bool ok = !found.failed;
     tr__buffer_release(&found);
     return ok;
@@ -273,8 +284,10 @@ static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*fin
 static bool describe_at(tr__job *job, tr__buffer *key, const char *name,
                         void (*find)(tr__job *, tr__buffer *)) {
     tr__buffer at = {0};
-    tr__buffer_printf(&at, "%s %s", name, job->triton ? job->triton->site : "none");
-    bool ok = !at.failed && (!job->triton || describe(job, key, at.data, find));
+    tr__buffer_puts(&at, name);
+    tr__buffer_puts(&at, " ");
+    tr__buffer_puts(&at, job->triton ? job->triton->site : "none");
+    bool ok = !at.failed && describe(job, key, at.data, find);
     tr__buffer_release(&at);
     return ok;
 }
@@ -287,7 +300,7 @@ static void describe_library(tr__job *job, tr__buffer *key, const char *path) {
         describe_file(&found, path);
         remember(job->runner, path, &found);
     }
-    tr__buffer_printf(key, "extern_lib=%s\n", found.data ? found.data : "");
+    put(key, "extern_lib", found.data ? found.data : "");
     key->failed = key->failed || found.failed;
     tr__buffer_release(&found);
 }
@@ -302,29 +315,35 @@ static void describe_libraries(tr__job *job, tr__buffer *key) {
 
 bool tr__job_key(tr__job *job, tr__buffer *key) {
     const tr_program *program = job->program;
-    char metadata[33], name[4200], *path = NULL;
+    char metadata[33];
     bool ok = true;
     tr__hash_hex(program->metadata->hash, metadata);
-    tr__buffer_printf(key, "library=%d.%d.%d\nfrom=%d\nto=%d\narch=%s\nkernel=%s\nmetadata=%s\noptions=%s\n",
-                      TR_VERSION_MAJOR, TR_VERSION_MINOR, TR_VERSION_PATCH, program->stage, job->to,
-                      job->arch, tr_program_kernel(program), metadata,
-                      job->given.options ? job->given.options : "");
+    put(key, "format", RESULT_FORMAT);
+    put(key, "from", tr__stage_name(program->stage));
+    put(key, "to", tr__stage_name(job->to));
+    put(key, "arch", job->arch);
+    put(key, "kernel", tr_program_kernel(program));
+    put(key, "metadata", metadata);
+    put(key, "options", job->given.options ? job->given.options : "");
     if (program->signature) {
-        path = tr__path_absolute(tr__program_name(program));
-        tr__buffer_printf(key, "signature=%s\npath=%s\n", program->signature, path ? path : "");
+        char *path = tr__path_absolute(tr__program_name(program));
+        put(key, "signature", program->signature);
+        put(key, "path", path ? path : "");
         ok = path && describe_at(job, key, "python", describe_interpreter);
         free(path);
     }
     if (job->triton) ok = ok && describe_at(job, key, "triton", describe_triton);
     describe_libraries(job, key);
-    for (const char *const *at = job->given.environment; at && *at; at++)
-        tr__buffer_printf(key, "env=%s\n", *at);
+    for (const char *const *at = job->given.environment; at && *at; at++) put(key, "env", *at);
     if (passes(job, TR_STAGE_LLIR) && job->llvm == TR__MAKER_LLVM)
-        ok = describe(job, key, "llvm", describe_llvm);
+        ok = ok && describe(job, key, "llvm", describe_llvm);
     if (passes(job, TR_STAGE_PTX)) {
-        snprintf(name, sizeof name, "assembler %d %s %.4096s", job->assembler, job->arch,
-                 job->triton ? job->triton->site : "none");
-        ok = ok && describe(job, key, name, describe_assembler);
+        const char name[] = {'p', 't', 'x', ' ', (char)('0' + job->assembler), ' ', '\0'};
+        tr__buffer of_arch = {0};
+        tr__buffer_puts(&of_arch, name);
+        tr__buffer_puts(&of_arch, job->arch);
+        ok = ok && !of_arch.failed && describe_at(job, key, of_arch.data, describe_assembler);
+        tr__buffer_release(&of_arch);
     }
     return ok && !key->failed;
 }

@@ -1,6 +1,5 @@
 #include "base/hash.h"
 
-#include <stdio.h>
 #include <xxhash.h>
 
 tr__hash tr__hash_bytes(const void *data, size_t size) {
@@ -9,5 +8,7 @@ tr__hash tr__hash_bytes(const void *data, size_t size) {
 }
 
 void tr__hash_hex(tr__hash hash, char out[33]) {
-    snprintf(out, 33, "%016llx%016llx", (unsigned long long)hash.high, (unsigned long long)hash.low);
+    for (int i = 0; i < 32; i++)
+        out[i] = "0123456789abcdef"[(i < 16 ? hash.high : hash.low) >> (60 - i % 16 * 4) & 15];
+    out[32] = '\0';
 }

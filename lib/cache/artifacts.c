@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define HASH_NONFATAL_OOM            1
 #define uthash_nonfatal_oom(element) ((element)->lost = true)
@@ -255,12 +256,12 @@ static void count(tr__artifacts *artifacts, uint64_t *counter) {
 
 static tr__artifact *read_disk(tr__artifacts *artifacts, const tr__artifact_key *key, tr__hash hash,
                                const tr__artifact_hooks *hooks) {
-    tr__blob *bytes = tr__folder_read(&artifacts->folder, hash);
-    if (!bytes) return NULL;
+    int fd = tr__folder_open(&artifacts->folder, hash);
+    if (fd < 0) return NULL;
     tr__artifact *artifact;
     const char *why;
-    tr__entry_decode(bytes, key, &artifact, &why);
-    tr__blob_release(bytes);
+    tr__entry_read(fd, key, &artifact, &why, NULL);
+    close(fd);
     if (why) {
         count(artifacts, &artifacts->damaged);
         tr__folder_set_aside(&artifacts->folder, hash, why);
@@ -377,12 +378,13 @@ typedef struct verification {
 static bool verify_entry(void *user, const tr__entry_info *entry) {
     verification *verification = user;
     tr__folder *folder = &verification->artifacts->folder;
-    tr__blob *bytes = tr__folder_read(folder, entry->hash);
+    int fd = tr__folder_open(folder, entry->hash);
     tr__artifact *artifact = NULL;
     const char *why = "not readable";
-    if (bytes) tr__entry_decode(bytes, NULL, &artifact, &why);
-    if (artifact && !tr__entry_is_at(bytes, entry->hash)) why = "under another's name";
-    tr__blob_release(bytes);
+    tr__hash at = {0, 0};
+    if (fd >= 0) tr__entry_read(fd, NULL, &artifact, &why, &at);
+    if (fd >= 0) close(fd);
+    if (artifact && !tr__hash_equal(at, entry->hash)) why = "under another's name";
     tr__artifact_release(artifact);
     verification->checked++;
     if (!why) return true;

@@ -1,113 +1,148 @@
 #include "cache/entry.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-/* In the byte order of the machine: a cache is not carried to another. */
+/* In the byte order of the machine: a cache is not carried to another. The hash of each part is also what a blob needs,
+   so that each byte is read and hashed once. */
+typedef struct part {
+    uint64_t size; /* + 1; 0: there is none */
+    tr__hash hash;
+} part;
+
+enum { KEY, SOURCE, FIRST, PARTS = FIRST + TR__ARTIFACT_SECTIONS };
 typedef struct header {
     char magic[8];
     uint64_t size;     /* of the whole entry */
-    tr__hash checksum; /* of all behind this field */
-    uint64_t key_size, source_size;
-    uint64_t sections[TR__ARTIFACT_SECTIONS]; /* their sizes + 1; 0: none */
+    tr__hash checksum; /* of what follows */
+    part parts[PARTS];
 } header;
 
-static const char magic[8] = "trcache1";
+enum { ENTRY_MOST = 1 << 30 };
+static const char magic[8] = "trcache2";
 
-static tr__hash checksum(const char *data, size_t size) {
-    size_t from = offsetof(header, checksum) + sizeof(tr__hash);
-    return tr__hash_bytes(data + from, size - from);
+static tr__hash checksum(const header *header) {
+    return tr__hash_bytes(header->parts, sizeof header->parts);
+}
+
+/* ---- out ---- */
+
+static void add(header *header, int index, const void *data, size_t size, char **at) {
+    header->parts[index] = (part){size + 1, tr__hash_bytes(data, size)};
+    memcpy(*at, data, size);
+    *at += size;
 }
 
 tr__blob *tr__entry_encode(const tr__artifact_key *key, const tr__artifact *artifact) {
-    header header = {.key_size = key->size, .source_size = key->source->size};
-    size_t size = sizeof header + key->size + key->source->size;
-    memcpy(header.magic, magic, sizeof magic);
-    for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) {
-        if (!artifact->sections[i]) continue;
-        header.sections[i] = artifact->sections[i]->size + 1;
-        size += artifact->sections[i]->size;
-    }
-    header.size = size;
-    tr__blob *bytes = tr__blob_allocate(size);
+    header header = {.size = sizeof header + key->size + key->source->size};
+    for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++)
+        header.size += artifact->sections[i] ? artifact->sections[i]->size : 0;
+    tr__blob *bytes = header.size <= ENTRY_MOST ? tr__blob_allocate(header.size) : NULL;
     if (!bytes) return NULL;
     char *at = bytes->data + sizeof header;
-    memcpy(bytes->data, &header, sizeof header);
-    memcpy(at, key->text, key->size);
-    at += key->size;
-    memcpy(at, key->source->data, key->source->size);
-    at += key->source->size;
+    add(&header, KEY, key->text, key->size, &at);
+    add(&header, SOURCE, key->source->data, key->source->size, &at);
     for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) {
         const tr__blob *section = artifact->sections[i];
-        if (!section) continue;
-        memcpy(at, section->data, section->size);
-        at += section->size;
+        if (section) add(&header, FIRST + i, section->data, section->size, &at);
     }
-    header.checksum = checksum(bytes->data, size);
+    memcpy(header.magic, magic, sizeof magic);
+    header.checksum = checksum(&header);
     memcpy(bytes->data, &header, sizeof header);
     return bytes;
 }
 
+/* ---- in ---- */
+
+typedef enum outcome { FINE, DAMAGED, ANOTHER, UNREADABLE } outcome;
+
+static outcome read_bytes(int fd, void *data, size_t size) {
+    for (size_t done = 0; done < size;) {
+        ssize_t got = read(fd, (char *)data + done, size - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return UNREADABLE;
+        if (!got) return DAMAGED;
+        done += (size_t)got;
+    }
+    return FINE;
+}
+
+static size_t size_of(const part *part) {
+    return part->size ? (size_t)part->size - 1 : 0;
+}
+
 /* The sizes add up to the whole, without overflow. */
-static bool sizes_fit(const header *header, size_t size) {
+static bool sizes_fit(const header *header, uint64_t size) {
     uint64_t left = size - sizeof *header;
-    if (header->size != size || header->key_size > left) return false;
-    left -= header->key_size;
-    if (header->source_size > left) return false;
-    left -= header->source_size;
-    for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) {
-        uint64_t section = header->sections[i] ? header->sections[i] - 1 : 0;
-        if (section > left) return false;
-        left -= section;
+    if (header->size != size || !header->parts[KEY].size || !header->parts[SOURCE].size) return false;
+    for (int i = 0; i < PARTS; i++) {
+        if (size_of(&header->parts[i]) > left) return false;
+        left -= size_of(&header->parts[i]);
     }
     return !left;
 }
 
-static bool is_for(const header *header, const char *data, const tr__artifact_key *key) {
-    return header->key_size == key->size && header->source_size == key->source->size &&
-           !memcmp(data, key->text, key->size) &&
-           !memcmp(data + key->size, key->source->data, key->source->size);
+static outcome read_header(int fd, header *header) {
+    struct stat info;
+    if (fstat(fd, &info) || !S_ISREG(info.st_mode) || info.st_uid != geteuid()) return UNREADABLE;
+    if (info.st_size < (off_t)sizeof *header || info.st_size > ENTRY_MOST) return DAMAGED;
+    outcome outcome = read_bytes(fd, header, sizeof *header);
+    if (outcome) return outcome;
+    bool fine = !memcmp(header->magic, magic, sizeof magic) &&
+                tr__hash_equal(header->checksum, checksum(header)) &&
+                sizes_fit(header, (uint64_t)info.st_size);
+    return fine ? FINE : DAMAGED;
 }
 
-void tr__entry_decode(const tr__blob *bytes, const tr__artifact_key *key, tr__artifact **out,
-                      const char **why) {
-    header header;
-    *out = NULL;
-    *why = "not a cache entry";
-    if (bytes->size < sizeof header) return;
-    memcpy(&header, bytes->data, sizeof header);
-    if (memcmp(header.magic, magic, sizeof magic)) return;
-    *why = "damaged";
-    if (!sizes_fit(&header, bytes->size) ||
-        !tr__hash_equal(header.checksum, checksum(bytes->data, bytes->size)))
-        return;
-    *why = NULL;
-    const char *at = bytes->data + sizeof header;
-    if (key && !is_for(&header, at, key)) return;
-    at += header.key_size + header.source_size;
-    tr__artifact *artifact = tr__artifact_create();
-    for (int i = 0; artifact && i < TR__ARTIFACT_SECTIONS; i++) {
-        if (!header.sections[i]) continue;
-        size_t size = (size_t)header.sections[i] - 1;
-        artifact->sections[i] = tr__blob_create(at, size);
-        if (!artifact->sections[i]) {
-            tr__artifact_release(artifact);
-            return;
-        }
-        at += size;
+/* A part that must be `wanted`; without one it must only be whole. */
+static outcome check_part(int fd, const part *part, const void *wanted, size_t wanted_size) {
+    size_t size = size_of(part);
+    if (wanted && size != wanted_size) return ANOTHER;
+    char *data = malloc(size + 1);
+    outcome outcome = data ? read_bytes(fd, data, size) : UNREADABLE;
+    if (!outcome && !tr__hash_equal(tr__hash_bytes(data, size), part->hash)) outcome = DAMAGED;
+    if (!outcome && wanted && memcmp(data, wanted, size)) outcome = ANOTHER;
+    free(data);
+    return outcome;
+}
+
+static outcome read_sections(int fd, const header *header, tr__artifact *artifact) {
+    for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) {
+        const part *part = &header->parts[FIRST + i];
+        if (!part->size) continue;
+        tr__blob *blob = artifact->sections[i] = tr__blob_allocate(size_of(part));
+        if (!blob) return UNREADABLE;
+        outcome outcome = read_bytes(fd, blob->data, blob->size);
+        if (outcome) return outcome;
+        tr__blob_seal(blob);
+        if (!tr__hash_equal(blob->hash, part->hash)) return DAMAGED;
     }
-    *out = artifact;
+    return FINE;
 }
 
-tr__hash tr__artifact_key_hash(const tr__artifact_key *key) {
-    const tr__hash parts[2] = {tr__hash_bytes(key->text, key->size), key->source->hash};
+static tr__hash place(tr__hash text, tr__hash source) {
+    const tr__hash parts[2] = {text, source};
     return tr__hash_bytes(parts, sizeof parts);
 }
 
-bool tr__entry_is_at(const tr__blob *bytes, tr__hash hash) {
+void tr__entry_read(int fd, const tr__artifact_key *key, tr__artifact **out, const char **why, tr__hash *at) {
     header header;
-    memcpy(&header, bytes->data, sizeof header);
-    const char *key = bytes->data + sizeof header;
-    const tr__hash parts[2] = {tr__hash_bytes(key, header.key_size),
-                               tr__hash_bytes(key + header.key_size, header.source_size)};
-    return tr__hash_equal(tr__hash_bytes(parts, sizeof parts), hash);
+    tr__artifact *artifact = tr__artifact_create();
+    outcome outcome = artifact ? read_header(fd, &header) : UNREADABLE;
+    if (!outcome) outcome = check_part(fd, &header.parts[KEY], key ? key->text : NULL, key ? key->size : 0);
+    if (!outcome)
+        outcome = check_part(fd, &header.parts[SOURCE], key ? key->source->data : NULL,
+                             key ? key->source->size : 0);
+    if (!outcome) outcome = read_sections(fd, &header, artifact);
+    if (!outcome && at) *at = place(header.parts[KEY].hash, header.parts[SOURCE].hash);
+    if (outcome) tr__artifact_release(artifact);
+    *out = outcome ? NULL : artifact;
+    *why = outcome == DAMAGED ? "damaged" : NULL;
+}
+
+tr__hash tr__artifact_key_hash(const tr__artifact_key *key) {
+    return place(tr__hash_bytes(key->text, key->size), key->source->hash);
 }

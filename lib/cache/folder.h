@@ -18,8 +18,8 @@ typedef struct tr__folder {
 bool tr__folder_init(tr__folder *folder, const char *path);
 void tr__folder_release(tr__folder *folder);
 
-/* The bytes of an entry as they lie there; NULL: none, or not readable. Marks it as used now. */
-tr__blob *tr__folder_read(tr__folder *folder, tr__hash hash);
+/* An entry's file, open for reading, and marked as used; -1: none. The caller closes it. */
+int tr__folder_open(tr__folder *folder, tr__hash hash);
 void tr__folder_write(tr__folder *folder, tr__hash hash, const void *data, size_t size);
 void tr__folder_set_aside(tr__folder *folder, tr__hash hash, const char *why);
 

@@ -231,14 +231,11 @@ static tr_status read_counts(tr__record *record, const json_t *extra, const char
     return TR_OK;
 }
 
-static tr_status merge(json_t *into, const json_t *from, const char *where, const char *key,
-                       tr_error **error) {
+/* `from` is nobody else's: values are never shared between records. */
+static tr_status merge(json_t *into, json_t *from, const char *where, const char *key, tr_error **error) {
     if (!from || json_is_null(from)) return TR_OK;
     if (!json_is_object(from)) return wrong(where, key, "an object", from, error);
-    json_t *copy = json_deep_copy(from); /* values are never shared between records */
-    int failed = !copy || json_object_update(into, copy);
-    json_decref(copy);
-    return failed ? tr__fail_out_of_memory(error) : TR_OK;
+    return json_object_update(into, from) ? tr__fail_out_of_memory(error) : TR_OK;
 }
 
 static bool is_arch(const char *text) {
@@ -288,12 +285,13 @@ static tr_status read_extra(tr__record *record, const json_t *extra, const char 
 
 tr_status tr__record_read_extra(tr__record *record, const json_t *extra, const char *where,
                                 tr_error **error) {
-    tr_status status = read_extra(record, extra, where, error);
+    json_t *own = json_deep_copy(extra);
+    tr_status status = own ? read_extra(record, own, where, error) : tr__fail_out_of_memory(error);
+    json_decref(own);
     return status ? status : tr__record_join_descriptors(record, where, error);
 }
 
-tr_status tr__record_read_object(tr__record *record, const json_t *object, const char *where,
-                                 tr_error **error) {
+static tr_status read_object(tr__record *record, json_t *object, const char *where, tr_error **error) {
     if (!json_is_object(object))
         return tr__fail(error, TR_E_PARSE, "%s: expected an object of metadata, found %s", where,
                         kind_of(object));
@@ -306,6 +304,14 @@ tr_status tr__record_read_object(tr__record *record, const json_t *object, const
     return status ? status : hidden_from_sizes(record);
 }
 
+tr_status tr__record_read_object(tr__record *record, const json_t *object, const char *where,
+                                 tr_error **error) {
+    json_t *own = json_deep_copy(object);
+    tr_status status = own ? read_object(record, own, where, error) : tr__fail_out_of_memory(error);
+    json_decref(own);
+    return status;
+}
+
 tr_status tr__record_read(tr__record *record, const char *json, size_t size, const char *where,
                           tr_error **error) {
     if (size > JSON_MAX)
@@ -314,7 +320,7 @@ tr_status tr__record_read(tr__record *record, const char *json, size_t size, con
     json_t *object;
     tr_status status = tr__json_read(json, size, where, TR_E_PARSE, &object, error);
     if (status) return status;
-    status = tr__record_read_object(record, object, where, error);
+    status = read_object(record, object, where, error);
     json_decref(object);
     return status;
 }

@@ -124,7 +124,7 @@ static json_t *describe_cache(tr_runner *runner) {
     tr_error *error = NULL;
     tr_status status = tr__runner_artifacts(runner, &artifacts, &error);
     if (status) return found(status, error);
-    return tr__artifacts_report(artifacts, false);
+    return tr__artifacts_report(artifacts, TR__LOOK_AT_SIZE);
 }
 
 static json_t *doctor(tr_runner *runner) {
@@ -176,7 +176,10 @@ static json_t *counters(tr_runner *runner) {
                       (json_int_t)count.loads, "hits", (json_int_t)count.hits, "unloads",
                       (json_int_t)count.unloads));
     }
-    if (artifacts) put(out, "cache", tr__artifacts_report(artifacts, false));
+    if (artifacts) {
+        tr__look look = tr__runner_sealed(runner) ? TR__LOOK_NOWHERE : TR__LOOK_AT_SIZE;
+        put(out, "cache", tr__artifacts_report(artifacts, look));
+    }
     put(out, "plan_builds",
         json_integer((json_int_t)__atomic_load_n(&runner->plan_builds, __ATOMIC_RELAXED)));
     put(out, "plan_updates_on_device",
@@ -189,7 +192,7 @@ static json_t *list_cache(tr_runner *runner) {
     tr__artifacts *artifacts;
     tr_error *error = NULL;
     tr_status status = tr__runner_artifacts(runner, &artifacts, &error);
-    return status ? found(status, error) : tr__artifacts_report(artifacts, true);
+    return status ? found(status, error) : tr__artifacts_report(artifacts, TR__LOOK_AT_ALL);
 }
 
 tr_status tr_runner_report(tr_runner *runner, tr_report what, char **json, tr_error **error) {

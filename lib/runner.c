@@ -133,17 +133,18 @@ static void close_native(void *part) {
     tr__native_destroy(part);
 }
 
-/* A later part may use an earlier one. */
+/* A later part may use an earlier one. `on_disk`: what making it would look for there. */
 static const struct {
     tr_status (*make)(tr_runner *runner, void **out, tr_error **error);
     void (*close)(void *part);
+    const char *on_disk;
 } parts[TR__PARTS] = {
-    [TR__PART_DRIVER] = {make_driver, close_driver},
-    [TR__PART_MODULES] = {make_modules, close_modules},
-    [TR__PART_SCRATCHES] = {make_scratches, close_scratches},
-    [TR__PART_ARTIFACTS] = {make_artifacts, close_artifacts},
-    [TR__PART_TRITONS] = {make_tritons, close_tritons},
-    [TR__PART_NATIVE] = {make_native, close_native},
+    [TR__PART_DRIVER] = {make_driver, close_driver, "driver"},
+    [TR__PART_MODULES] = {make_modules, close_modules, NULL},
+    [TR__PART_SCRATCHES] = {make_scratches, close_scratches, NULL},
+    [TR__PART_ARTIFACTS] = {make_artifacts, close_artifacts, NULL},
+    [TR__PART_TRITONS] = {make_tritons, close_tritons, "Triton"},
+    [TR__PART_NATIVE] = {make_native, close_native, "LLVM or assembler"},
 };
 
 static void close_parts(tr_runner *runner) {
@@ -155,6 +156,9 @@ static tr_status part(tr_runner *runner, int index, void **out, tr_error **error
     void **place = &runner->parts[index];
     *out = __atomic_load_n(place, __ATOMIC_ACQUIRE);
     if (*out) return TR_OK;
+    if (parts[index].on_disk && tr__runner_sealed(runner))
+        return tr__fail(error, TR_E_SEALED, "the runner is sealed, and no %s was looked for before",
+                        parts[index].on_disk);
     pthread_mutex_lock(&runner->lock);
     *out = *place;
     tr_status status = *out ? TR_OK : parts[index].make(runner, out, error);

@@ -354,9 +354,9 @@ static bool add_to_list(void *user, const tr__entry_info *entry) {
                                             (json_int_t)entry->bytes, "used", (double)entry->used * 1e-9));
 }
 
-json_t *tr__artifacts_report(tr__artifacts *artifacts, bool list) {
-    listing listing = {.list = list ? json_array() : NULL};
-    tr__folder_visit(&artifacts->folder, add_to_list, &listing);
+json_t *tr__artifacts_report(tr__artifacts *artifacts, tr__look look) {
+    listing listing = {.list = look == TR__LOOK_AT_ALL ? json_array() : NULL};
+    if (look != TR__LOOK_NOWHERE) tr__folder_visit(&artifacts->folder, add_to_list, &listing);
     pthread_mutex_lock(&artifacts->lock);
     json_t *report = json_pack(
         "{s:s?, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "folder", artifacts->folder.path, "usable",

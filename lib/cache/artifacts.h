@@ -73,9 +73,11 @@ void tr__artifacts_publish(tr__artifact_claim *claim,
                            tr__artifact *artifact); /* keeps a reference of its own */
 void tr__artifacts_abandon(tr__artifact_claim *claim);
 
-/* {"folder": …, "usable": …, "entries": …, "bytes": …, "limit": …, "memory_hits": …, "disk_hits": …,
-   "misses": …, "damaged": …}; with `list` also "list": [{"name", "bytes", "used"}, …]. NULL out of memory. */
-json_t *tr__artifacts_report(tr__artifacts *artifacts, bool list);
+/* With TR__LOOK_NOWHERE without what lies on disk ("entries", "bytes", "list"), and with TR__LOOK_AT_ALL with the list:
+   {"folder": …, "usable": …, "entries": …, "bytes": …, "limit": …, "memory_hits": …, "disk_hits": …,
+   "misses": …, "damaged": …, "list": [{"name", "bytes", "used"}, …]}. NULL out of memory. */
+typedef enum tr__look { TR__LOOK_NOWHERE, TR__LOOK_AT_SIZE, TR__LOOK_AT_ALL } tr__look;
+json_t *tr__artifacts_report(tr__artifacts *artifacts, tr__look look);
 
 /* Each counts what it did. verify reads every entry and sets aside the damaged; prune removes the least
    recently used until `limit` bytes are left; clear removes all. */

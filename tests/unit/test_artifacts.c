@@ -110,7 +110,7 @@ static void found_again(void **state) {
     artifacts = open_cache();
     assert_null(tr__artifacts_recall(artifacts, &key));
     for (int i = 0; i < 20; i++) assert_int_equal(ask(artifacts, i), 0); /* from disk */
-    json_t *report = tr__artifacts_report(artifacts, true);
+    json_t *report = tr__artifacts_report(artifacts, TR__LOOK_AT_ALL);
     assert_int_equal(json_integer_value(json_object_get(report, "disk_hits")), 20);
     assert_int_equal(json_integer_value(json_object_get(report, "misses")), 0);
     assert_int_equal(json_array_size(json_object_get(report, "list")), 20);
@@ -291,7 +291,8 @@ static void killed_leave_nothing(void **state) {
 /* ---- what may lie in the folder ---- */
 static void pick_entry(char path[512], unsigned number) {
     tr__artifacts *artifacts = open_cache();
-    json_t *report = tr__artifacts_report(artifacts, true), *list = json_object_get(report, "list");
+    json_t *report = tr__artifacts_report(artifacts, TR__LOOK_AT_ALL),
+           *list = json_object_get(report, "list");
     assert_true(json_array_size(list) > 0);
     const json_t *entry = json_array_get(list, number % json_array_size(list));
     snprintf(path, 512, "%s/%s", folder, json_string_value(json_object_get(entry, "name")));
@@ -399,7 +400,7 @@ static void bounded(void **state) {
     setenv("TRITON_RUNNER_CACHE_SIZE", "100K", 1);
     tr__artifacts *artifacts = open_cache();
     for (int i = 0; i < 200; i++) assert_int_equal(ask(artifacts, i), 1);
-    json_t *report = tr__artifacts_report(artifacts, false);
+    json_t *report = tr__artifacts_report(artifacts, TR__LOOK_AT_SIZE);
     json_int_t bytes = json_integer_value(json_object_get(report, "bytes"));
     assert_in_range(bytes, 60 * 1024, 104 * 1024);
     json_decref(report);
@@ -412,7 +413,7 @@ static void bounded(void **state) {
     uint64_t removed;
     assert_int_equal(tr__artifacts_prune(artifacts, 0, &removed, NULL), TR_OK);
     assert_true(removed > 10);
-    report = tr__artifacts_report(artifacts, false);
+    report = tr__artifacts_report(artifacts, TR__LOOK_AT_SIZE);
     assert_int_equal(json_integer_value(json_object_get(report, "entries")), 0);
     json_decref(report);
     tr__artifacts_destroy(artifacts);

@@ -129,6 +129,8 @@ static void run_tuples(trial *trial) {
 
 /* ---- descriptors: a matrix with a pitch, a block that begins before it or ends behind it ---- */
 
+/* A block may begin in any row, but only at a column that is a multiple of 16 bytes, else a GPU calls the instruction
+   illegal. */
 enum { ROWS = 37, COLUMNS = 75, PITCH = 144 };
 
 typedef struct matrix {
@@ -210,7 +212,7 @@ static void compare_block(trial *trial, const float *got, int rows, int columns,
 static const int64_t geometry[] = {ROWS, COLUMNS, PITCH, 1};
 
 static void run_two(trial *trial, uint32_t flags) {
-    static const int64_t corners[][2] = {{0, 0}, {-3, 30}, {30, -5}, {32, 64}};
+    static const int64_t corners[][2] = {{0, 0}, {-3, 32}, {30, -16}, {32, 64}};
     const float fill = flags & TR_TENSOR_PAD_NAN ? NAN : 0;
     enum { A = 16 * 64, B = 8 * 8 };
     static float got[A + B];
@@ -280,12 +282,59 @@ static void run_tf32(trial *trial) {
     release(trial, m, 2);
 }
 
+static void run_one(trial *trial, tr_type element, int rows, int columns) {
+    static const int64_t corners[][2] = {{0, 0}, {-3, -16}, {30, 48}};
+    static float got[32 * 128];
+    matrix m;
+    make_matrix(trial, 2, element, 2, 0, value_at, &m);
+    for (size_t i = 0; i < sizeof corners / sizeof *corners && !trial->failed; i++) {
+        int64_t integers[4];
+        uint64_t out = upload(trial, NULL, sizeof integers), values = upload(trial, NULL, sizeof got);
+        const tr_arg args[] = {tr_arg_ptr(out), tr_arg_ptr(values), tr_arg_map(&m.map),
+                               tr_arg_i32((int32_t)corners[i][0]), tr_arg_i32((int32_t)corners[i][1])};
+        launch(trial, 1, 1, args, sizeof args / sizeof *args);
+        download(trial, integers, out, sizeof integers);
+        download(trial, got, values, sizeof got);
+        compare_integers(trial, integers, geometry, 4);
+        compare_block(trial, got, rows, columns, corners[i][0], corners[i][1], 0, value_at);
+    }
+    release(trial, &m, 1);
+}
+
+static void run_wide(trial *trial) {
+    run_one(trial, TR_TYPE_F16, 16, 128);
+}
+static void run_bf16(trial *trial) {
+    run_one(trial, TR_TYPE_BF16, 32, 32);
+}
+static void run_i8(trial *trial) {
+    run_one(trial, TR_TYPE_I8, 16, 16);
+}
+static void run_f32(trial *trial) {
+    run_one(trial, TR_TYPE_F32, 8, 16);
+}
+
+static void run_line(trial *trial) {
+    float got[32];
+    matrix m;
+    int64_t integers[2];
+    uint64_t out = upload(trial, NULL, sizeof integers), values = upload(trial, NULL, sizeof got);
+    make_matrix(trial, 2, TR_TYPE_F32, 1, 0, value_at, &m);
+    const tr_arg args[] = {tr_arg_ptr(out), tr_arg_ptr(values), tr_arg_map(&m.map), tr_arg_i32(48)};
+    launch(trial, 1, 1, args, sizeof args / sizeof *args);
+    download(trial, integers, out, sizeof integers);
+    download(trial, got, values, sizeof got);
+    compare_integers(trial, integers, (const int64_t[]){COLUMNS, 1}, 2);
+    compare_block(trial, got, 1, 32, 0, 48, 0, value_at);
+    release(trial, &m, 1);
+}
+
 static void run_more(trial *trial) {
     enum { WIDE = 16 * 128, BRAIN = 32 * 32, BYTE = 16 * 16, LINE = 32, ALL = WIDE + BRAIN + BYTE + LINE };
     static float got[ALL];
     matrix m[4];
     int64_t integers[14];
-    const int64_t row = 30, column = 50;
+    const int64_t row = 30, column = 48;
     uint64_t out = upload(trial, NULL, sizeof integers), values = upload(trial, NULL, sizeof got);
     make_matrix(trial, 2, TR_TYPE_F16, 2, 0, value_at, &m[0]);
     make_matrix(trial, 3, TR_TYPE_BF16, 2, 0, value_at, &m[1]);
@@ -319,7 +368,7 @@ static void run_descriptor_in_tuple(trial *trial) {
     download(trial, got, values, sizeof got);
     compare_integers(trial, integers, geometry, 4);
     compare_integers(trial, integers + 4, (const int64_t[]){-321, 199}, 2);
-    compare_block(trial, got, 16, 64, 3, 5, 0, value_at);
+    compare_block(trial, got, 16, 64, 3, 16, 0, value_at);
     if (got[16 * 64] != 0.5f) complain(trial, "the tuple's float arrived as %g", (double)got[16 * 64]);
     release(trial, &m, 1);
 }
@@ -374,8 +423,9 @@ static void run_cluster(trial *trial) {
 #define SCALARS                                                                                              \
     "*i64:16, *fp64:16, i1, i8, i16, i32, i64, u8, u16, u32, u64, fp16, bf16, fp32, fp64, i32:1, i32:16, "   \
     "*i8, 1234"
-#define TWO    "*i64:16, *fp32:16, tensordesc<fp16[16, 64]>, u8, tensordesc<fp32[8, 8]>, i32, i32"
-#define MATRIX "*fp32:16, *fp32:16, i32, i32"
+#define TWO       "*i64:16, *fp32:16, tensordesc<fp16[16, 64]>, u8, tensordesc<fp32[8, 8]>, i32, i32"
+#define ONE(type) "*i64:16, *fp32:16, tensordesc<" type ">, i32, i32"
+#define MATRIX    "*fp32:16, *fp32:16, i32, i32"
 
 const parameters_case parameters_cases[] = {
     {"scalars", "scalars", SCALARS, NULL, 302, 999, 0, run_scalars},
@@ -384,6 +434,11 @@ const parameters_case parameters_cases[] = {
     {"two_descriptors", "two_descriptors", TWO, NULL, 304, 999, 0, run_two_descriptors},
     {"nan_fill", "two_descriptors", TWO, NULL, 305, 999, 0, run_nan},
     {"tf32", "two_descriptors", TWO, NULL, 307, 999, 0, run_tf32},
+    {"fp16_128", "one_descriptor", ONE("fp16[16, 128]") ", 16, 128", NULL, 304, 999, 0, run_wide},
+    {"bf16_32", "one_descriptor", ONE("bf16[32, 32]") ", 32, 32", NULL, 304, 999, 0, run_bf16},
+    {"i8_16", "one_descriptor", ONE("i8[16, 16]") ", 16, 16", NULL, 304, 999, 0, run_i8},
+    {"fp32_16", "one_descriptor", ONE("fp32[8, 16]") ", 8, 16", NULL, 304, 999, 0, run_f32},
+    {"line", "line_descriptor", "*i64:16, *fp32:16, tensordesc<fp32[32]>, i32", NULL, 304, 999, 0, run_line},
     {"more_descriptors", "more_descriptors",
      "*i64:16, *fp32:16, tensordesc<fp16[16, 128]>, tensordesc<bf16[32, 32]>, tensordesc<i8[16, 16]>, "
      "tensordesc<fp32[32]>, i32, i32",

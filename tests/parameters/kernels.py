@@ -59,6 +59,19 @@ def two_descriptors(out, values, a, between, b, row, column):
 
 
 @triton.jit
+def one_descriptor(out, values, desc, row, column, R: tl.constexpr, C: tl.constexpr):
+    block_2d(desc, out, values, row, column, R, C)
+
+
+@triton.jit
+def line_descriptor(out, values, line, column):
+    at = tl.arange(0, 32)
+    tl.store(values + at, line.load([column]).to(tl.float32))
+    tl.store(out + 0, line.shape[0].to(tl.int64))
+    tl.store(out + 1, line.strides[0].to(tl.int64))
+
+
+@triton.jit
 def more_descriptors(out, values, wide, brain, byte, line, row, column):
     """Rows of 256 bytes, which a tensor map holds in two boxes; 64 bytes; 16 bytes; one dimension"""
     block_2d(wide, out, values, row, column, 16, 128)
@@ -73,7 +86,7 @@ def more_descriptors(out, values, wide, brain, byte, line, row, column):
 @triton.jit
 def descriptor_in_tuple(out, values, pair, last):
     """(i16, (tensordesc, fp32)), u8"""
-    block_2d(pair[1][0], out, values, 3, 5, 16, 64)
+    block_2d(pair[1][0], out, values, 3, 16, 16, 64)
     tl.store(out + 4, pair[0].to(tl.int64))
     tl.store(out + 5, last.to(tl.int64))
     tl.store(values + 16 * 64, pair[1][1])

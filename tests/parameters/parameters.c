@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define KERNELS TR_SOURCE_DIR "/tests/parameters/kernels.py"
 
@@ -88,25 +91,31 @@ static json_t *find_tritons(tr_runner *runner) {
     return list;
 }
 
-/* Returns how many failed; *made: how many did not. */
-static int make_all(const char *folder, const char *arch, int *made) {
+static void remove_files(const char *folder) {
+    DIR *open = opendir(folder);
+    for (const struct dirent *file; open && (file = readdir(open));)
+        if (file->d_name[0] != '.') unlinkat(dirfd(open), file->d_name, 0);
+    if (open) closedir(open);
+}
+
+/* Returns how many failed. What was made before is removed: it may be of a Triton that is no longer asked for. */
+static int make_all(const char *folder, const char *arch) {
     tr_runner *runner = make_runner("cpu");
     json_t *tritons = find_tritons(runner);
     char path[4200];
     int failed = 0;
-    *made = 0;
     mkdir(folder, 0777);
     snprintf(path, sizeof path, "%s/%s", folder, arch);
     if (mkdir(path, 0777) && errno != EEXIST) {
         printf("FAILED  %s: %s\n", path, strerror(errno));
         exit(1);
     }
+    remove_files(path);
     for (size_t i = 0; i < json_array_size(tritons); i++) {
         const char *version = json_string_value(json_object_get(json_array_get(tritons, i), "version"));
         for (const parameters_case *c = parameters_cases; c->name; c++) {
             if (!is_for(c, number_of(version), atoi(arch + 3))) continue;
-            bool fine = make(runner, c, version, folder, arch);
-            failed += !fine, *made += fine;
+            failed += !make(runner, c, version, folder, arch);
         }
     }
     json_decref(tritons);
@@ -116,12 +125,11 @@ static int make_all(const char *folder, const char *arch, int *made) {
 
 /* ---- run ---- */
 
-/* "3.4.0-scalars.ptx"; NULL: another file. */
-static const parameters_case *case_of(const char *file, const char *ending, int arch, int *version) {
+/* Of "3.4.0-scalars.ptx". */
+static const parameters_case *case_of(const char *file, int arch, int *version) {
     const char *dash = strchr(file, '-'), *dot = strrchr(file, '.');
-    if (!dash || !dot || strcmp(dot + 1, ending)) return NULL;
     *version = number_of(file);
-    for (const parameters_case *c = parameters_cases; c->name; c++)
+    for (const parameters_case *c = parameters_cases; c->name && dash && dot; c++)
         if (strlen(c->name) == (size_t)(dot - dash) - 1 && !strncmp(c->name, dash + 1, strlen(c->name)) &&
             is_for(c, *version, arch))
             return c;
@@ -143,50 +151,94 @@ static bool run(const parameters_case *c, trial *trial, const char *path) {
     return !trial->failed;
 }
 
+typedef struct batch {
+    const char *device, *folder, *arch;
+    struct dirent **files;
+    int count;
+    int *at; /* the file at hand, in memory that a child shares */
+} batch;
+
+/* From the file at hand to the first that fails: a fault would break what comes after it. */
+static int run_some(const batch *batch) {
+    tr_runner *runner = make_runner(batch->device);
+    for (; *batch->at < batch->count; ++*batch->at) {
+        char path[4200];
+        const char *name = batch->files[*batch->at]->d_name;
+        trial trial = {.runner = runner, .arch = atoi(batch->arch + 3)};
+        const parameters_case *c = case_of(name, trial.arch, &trial.version);
+        snprintf(path, sizeof path, "%s/%s/%s", batch->folder, batch->arch, name);
+        if (!c || !run(c, &trial, path)) return 1;
+        printf("right   %s %s\n", batch->arch, name);
+    }
+    tr_runner_destroy(runner);
+    return 0;
+}
+
+static int keep_cubins(const struct dirent *file) {
+    const char *dot = strrchr(file->d_name, '.');
+    return dot && !strcmp(dot, ".cubin");
+}
+
+static int keep_ptx(const struct dirent *file) {
+    const char *dot = strrchr(file->d_name, '.');
+    return dot && !strcmp(dot, ".ptx");
+}
+
+/* Does `work` in a child; false if it went wrong there. */
+static bool apart(int (*work)(const batch *batch), const batch *batch) {
+    int status = 1;
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        int failed = work(batch);
+        fflush(stdout);
+        _exit(failed != 0);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && !status;
+}
+
+/* This process opens no driver, since that would not survive the fork. */
 static int run_all(const char *device, const char *folder, const char *arch, int *ran) {
     char path[4200];
-    struct dirent **files;
     int failed = 0;
-    tr_runner *runner = make_runner(device);
+    batch batch = {.device = device, .folder = folder, .arch = arch};
     snprintf(path, sizeof path, "%s/%s", folder, arch);
-    int count = scandir(path, &files, NULL, versionsort);
-    *ran = 0;
-    for (int i = 0; i < count; i++) {
-        trial trial = {.runner = runner, .arch = atoi(arch + 3)};
-        const char *name = files[i]->d_name;
-        const parameters_case *c =
-            case_of(name, strcmp(device, "cpu") ? "cubin" : "ptx", trial.arch, &trial.version);
-        if (c) {
-            snprintf(path, sizeof path, "%s/%s/%s", folder, arch, name);
-            bool fine = run(c, &trial, path);
-            printf("%-7s %s %s\n", fine ? "right" : "WRONG", arch, name);
-            failed += !fine, ++*ran;
-        }
-        free(files[i]);
+    batch.count = scandir(path, &batch.files, strcmp(device, "cpu") ? keep_cubins : keep_ptx, versionsort);
+    batch.at = mmap(NULL, sizeof *batch.at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (batch.at == MAP_FAILED) exit(1);
+    for (*batch.at = 0; *batch.at < batch.count; ++*batch.at) {
+        if (apart(run_some, &batch)) break;
+        printf("WRONG   %s %s\n", arch, batch.files[*batch.at]->d_name);
+        failed++;
     }
-    if (count >= 0) free(files);
-    tr_runner_destroy(runner);
+    *ran = batch.count > 0 ? batch.count : 0;
+    for (int i = 0; i < *ran; i++) free(batch.files[i]);
+    if (batch.count >= 0) free(batch.files);
+    munmap(batch.at, sizeof *batch.at);
     return failed;
+}
+
+static int make_here(const batch *batch) {
+    return make_all(batch->folder, batch->arch);
 }
 
 int main(int count, char **arguments) {
     const char *verb = count > 1 ? arguments[1] : "";
-    int done = 0, ran = 0, failed;
+    int ran = 0, failed = 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (!strcmp(verb, "make") && count == 4) {
-        failed = make_all(arguments[2], arguments[3], &done);
-    } else if (!strcmp(verb, "run") && count == 5) {
-        failed = run_all(arguments[2], arguments[3], arguments[4], &done);
+    if (!strcmp(verb, "make") && count == 4) return make_all(arguments[2], arguments[3]) != 0;
+    if (!strcmp(verb, "run") && count == 5) {
+        failed = run_all(arguments[2], arguments[3], arguments[4], &ran);
     } else if (!strcmp(verb, "check") && count == 4) {
+        const batch batch = {.folder = arguments[2], .arch = arguments[3]};
         setenv("TRITON_RUNNER_CPU_ARCH", arguments[3], 1);
-        failed = make_all(arguments[2], arguments[3], &done);
+        failed = !apart(make_here, &batch);
         failed += run_all("cpu", arguments[2], arguments[3], &ran);
-        if (ran < done) failed += done - ran;
     } else {
         fprintf(stderr, "usage: parameters make FOLDER ARCH | run DEVICE FOLDER ARCH | check FOLDER ARCH\n");
         return 2;
     }
-    printf("%d cases, %d failed\n", done, failed);
-    if (!done && !failed) printf("skipped: no Triton is installed (TRITON_RUNNER_PYTHON)\n");
-    return done || failed ? failed != 0 : 77;
+    printf("%d cases, %d failed\n", ran, failed);
+    if (!ran && !failed) printf("skipped: no Triton is installed (TRITON_RUNNER_PYTHON)\n");
+    return ran || failed ? failed != 0 : 77;
 }

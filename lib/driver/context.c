@@ -15,7 +15,7 @@ static tr_status primary(tr__driver *driver, bool anew, CUcontext *out, tr_error
     }
     *out = driver->primary;
     pthread_mutex_unlock(&driver->lock);
-    return result ? tr__driver_fail(driver, result, "cuDevicePrimaryCtxRetain", error) : TR_OK;
+    return result ? tr__driver_fail_entering(driver, result, "cuDevicePrimaryCtxRetain", error) : TR_OK;
 }
 
 /* The id of the context that was entered; 0 without an error: a primary one that was reset, and can be retained again. */
@@ -31,7 +31,7 @@ static tr_status identify(tr__driver *driver, tr__scope *scope, bool again, tr_e
     }
     driver->cuDevicePrimaryCtxGetState(driver->device, &flags, &active);
     if (scope->pushed && !active && !again) return TR_OK;
-    tr_status status = tr__driver_fail_context(driver, result, error);
+    tr_status status = tr__driver_fail_entering(driver, result, "cuCtxGetId", error);
     tr__driver_leave(driver, scope);
     return status;
 }
@@ -41,7 +41,7 @@ static tr_status push_primary(tr__driver *driver, tr__scope *scope, tr_error **e
         tr_status status = primary(driver, anew, &scope->context.handle, error);
         if (status) return status;
         CUresult result = driver->cuCtxPushCurrent(scope->context.handle);
-        if (result) return tr__driver_fail(driver, result, "cuCtxPushCurrent", error);
+        if (result) return tr__driver_fail_entering(driver, result, "cuCtxPushCurrent", error);
         scope->pushed = true;
         status = identify(driver, scope, anew, error);
         if (status || scope->context.id) return status;
@@ -52,7 +52,7 @@ static tr_status push_primary(tr__driver *driver, tr__scope *scope, tr_error **e
 tr_status tr__driver_enter(tr__driver *driver, tr__scope *scope, tr_error **error) {
     *scope = (tr__scope){0};
     CUresult result = driver->cuCtxGetCurrent(&scope->context.handle);
-    if (result) return tr__driver_fail(driver, result, "cuCtxGetCurrent", error);
+    if (result) return tr__driver_fail_entering(driver, result, "cuCtxGetCurrent", error);
     tr_status status =
         scope->context.handle ? identify(driver, scope, true, error) : push_primary(driver, scope, error);
     if (!status) tr__driver_collect(driver, scope->context);

@@ -52,8 +52,8 @@ void tr__driver_release(tr__driver *driver);
    TR_E_STICKY. So is one that a launch returns on a GPU: no launch can fail of what it has yet to do. */
 tr_status tr__driver_fail(tr__driver *driver, CUresult result, const char *call, tr_error **error);
 tr_status tr__driver_fail_launch(tr__driver *driver, CUresult result, const char *kernel, tr_error **error);
-/* The current context has no id: it is destroyed, or an earlier fault broke it. */
-tr_status tr__driver_fail_context(tr__driver *driver, CUresult result, tr_error **error);
+/* Of a call that only enters a context: what broke it was an earlier one's. */
+tr_status tr__driver_fail_entering(tr__driver *driver, CUresult result, const char *call, tr_error **error);
 /* A context that answers its id is none that a fault broke, though it may be at the address of one. */
 void tr__driver_forget_broken(tr__driver *driver, tr__context alive);
 void tr__broken_free(struct tr__broken *broken);

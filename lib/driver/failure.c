@@ -167,10 +167,11 @@ static tr_status tell(tr__driver *driver, CUresult result, const char *what, con
     }
     if (status == TR_E_STICKY)
         tr__fail(error, status,
-                 "an earlier launch broke the context, and %s%s did nothing: %s (%d), %s: %s; destroy every "
-                 "user of "
-                 "the context and make a new runner",
-                 what, kernel ? kernel : "", name, (int)result, text, meaning->advice);
+                 "an earlier launch broke the context, and %s%s did nothing: %s (%d), %s: %s; %s", what,
+                 kernel ? kernel : "", name, (int)result, text, meaning->advice,
+                 driver->cpu || result == CUDA_ERROR_ASSERT
+                     ? "destroy every user of the context and make a new runner"
+                     : "the driver does no more work in this process: start another one");
     else if (status != TR_E_MEMORY_FAULT)
         tr__fail(error, status, "%s%s failed with %s (%d), %s: %s", what, kernel ? kernel : "", name,
                  (int)result, text, meaning->advice);
@@ -182,10 +183,8 @@ tr_status tr__driver_fail(tr__driver *driver, CUresult result, const char *call,
     return tell(driver, result, call, NULL, false, error);
 }
 
-tr_status tr__driver_fail_context(tr__driver *driver, CUresult result, tr_error **error) {
-    CUresult why =
-        driver->cuCtxSynchronize(); /* there is nothing to wait for, but the reason to be learned */
-    return tell(driver, why ? why : result, "this call", NULL, true, error);
+tr_status tr__driver_fail_entering(tr__driver *driver, CUresult result, const char *call, tr_error **error) {
+    return tell(driver, result, call, NULL, true, error);
 }
 
 tr_status tr__driver_fail_launch(tr__driver *driver, CUresult result, const char *kernel, tr_error **error) {

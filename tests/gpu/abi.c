@@ -121,7 +121,7 @@ void test_abi(gpu *gpu) {
     tr__buffer declared = {0}, body = {0}, list = {0};
     uint32_t offset = 0, place[COUNT + 1];
     int index = 0;
-    bool encoded = !gpu->cpu;
+    bool encoded = gpu->target >= 90;
     tr__buffer_puts(&body, "ld.param.u64 %d0, [p0];\n");
     for (int i = 0; i < COUNT; i++) {
         place[i] = offset;

@@ -272,7 +272,8 @@ void test_refused_images(gpu *gpu) {
         refused(gpu, "examples/kernels/stages/sm_89/vector_add.cubin", TR_E_UNSUPPORTED);
 }
 
-/* Last: the runner's context is broken by it, and a new runner works. */
+/* Last: the runner's context is broken by it. A new runner works on the CPU device; a GPU's driver is of no more use to the
+   process (it returns the same error even for a new context), and the new runner says so. */
 void test_sticky(gpu *gpu) {
     static const char *const body = "ld.param.u64 %d0, [out];\nst.global.u32 [%d0], 1;\n";
     char *ptx = write_ptx(gpu, "broken", ".param .u64 out,\n" HIDDEN, 128, body);
@@ -299,6 +300,14 @@ void test_sticky(gpu *gpu) {
     gpu->runner = NULL;
     ok(gpu, tr_runner_create(&options, &gpu->runner, &error));
     ok(gpu, tr__runner_driver(gpu->runner, &gpu->driver, &error));
+    free(ptx);
+    if (!gpu->cpu) {
+        status = tr_device_alloc(gpu->runner, 8, &ptr, &error);
+        printf("    anew: %s: %s\n", tr_status_name(status), tr_error_message(error));
+        need(gpu, status == TR_E_STICKY && strstr(tr_error_message(error), "start another one"));
+        tr_error_destroy(error);
+        return;
+    }
     char *slow;
     uint32_t got;
     kernel = load_slow(gpu, &slow);
@@ -309,5 +318,4 @@ void test_sticky(gpu *gpu) {
     need(gpu, got == 20000);
     tr_kernel_destroy(kernel);
     free(slow);
-    free(ptx);
 }

@@ -19,7 +19,7 @@ char *write_ptx(const gpu *gpu, const char *name, const char *parameters, int th
                  ".version 8.0\n.target sm_%d\n.address_size 64\n.extern .shared .align 16 .b8 dynamic[];\n"
                  ".visible .entry %s(\n%s\n)\n.reqntid %d\n{\n"
                  ".reg .pred %%p<8>;\n.reg .b16 %%h<8>;\n.reg .b32 %%r<32>;\n.reg .b64 %%d<32>;\n%sret;\n}\n",
-                 gpu->cpu ? 89 : 90, name, parameters, threads, body) < 0)
+                 gpu->target, name, parameters, threads, body) < 0)
         abort();
     return ptx;
 }
@@ -36,7 +36,7 @@ tr_kernel *load_ptx(gpu *gpu, const char *name, const char *ptx, const char *par
             "32}, "
             "\"triton_runner\": {\"kernel\": \"%s\", \"parameters\": [%s], \"hidden\": [\"global_scratch\", "
             "\"profile_scratch\"]}}",
-            keys, name, gpu->cpu ? 89 : 90, name, parameters) < 0)
+            keys, name, gpu->target, name, parameters) < 0)
         abort();
     tr_load_options options = TR_LOAD_OPTIONS_INIT;
     options.data = ptx;
@@ -53,7 +53,7 @@ tr_kernel *load_example(gpu *gpu, tr_runner *runner, const char *name, const cha
     char path[1024];
     tr_program *program;
     tr_kernel *kernel;
-    snprintf(path, sizeof path, "%s/examples/kernels/stages/sm_%d/%s.%s", gpu->root, gpu->cpu ? 89 : 90, name,
+    snprintf(path, sizeof path, "%s/examples/kernels/stages/sm_%d/%s.%s", gpu->root, gpu->target, name,
              stage);
     ok(gpu, tr_load_stage(runner, TR_STAGE_AUTO, path, NULL, &program, &error));
     ok(gpu, tr_kernel_create(program, &kernel, &error));
@@ -114,23 +114,25 @@ static const struct test {
     {"examples from ptx", test_examples_from_ptx, 0, true},
     {"examples from cubin", test_examples_from_cubin, 90, false},
     {"abi", test_abi, 0, true},
-    {"clusters", test_clusters, 90, false},
+    {"clusters", test_clusters, 90, true},
     {"cooperative", test_cooperative, 0, true},
-    {"programmatic", test_programmatic, 90, false},
-    {"shared memory", test_shared, 90, false},
+    {"programmatic", test_programmatic, 90, true},
+    {"shared memory", test_shared, 90, true},
     {"scratch", test_scratch, 0, true},
     {"graph", test_graph, 0, true},
+    {"graph with a descriptor", test_graph_descriptor, 90, true},
     {"threads", test_threads, 0, true},
     {"destroy in flight", test_destroy_in_flight, 0, true},
     {"contexts", test_contexts, 0, true},
+    {"mistakes", test_mistakes, 90, true},
     {"refused images", test_refused_images, 0, true},
     {"plan changes", test_plan_changes, 0, true},
     {"plan builds", test_plan_builds, 0, true},
     {"plan cooperative", test_plan_cooperative, 0, true},
-    {"plan clusters", test_plan_clusters, 90, false},
-    {"plan shared memory", test_plan_shared, 90, false},
-    {"plan programmatic", test_plan_programmatic, 90, false},
-    {"plan descriptors", test_plan_descriptors, 90, false},
+    {"plan clusters", test_plan_clusters, 90, true},
+    {"plan shared memory", test_plan_shared, 90, true},
+    {"plan programmatic", test_plan_programmatic, 90, true},
+    {"plan descriptors", test_plan_descriptors, 90, true},
     {"plan scratch", test_plan_scratch, 0, true},
     {"plan record", test_plan_record, 0, true},
     {"plan in a capture", test_plan_in_a_capture, 0, true},
@@ -161,6 +163,7 @@ static bool open_device(gpu *gpu, const char *device) {
     gpu->driver->cuDeviceGetAttribute(&gpu->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
                                       gpu->driver->device);
     gpu->architecture = 10 * major + minor;
+    gpu->target = gpu->architecture >= 90 ? 90 : 89; /* what the examples are compiled for */
     char name[256] = "";
     gpu->driver->cuDeviceGetName(name, sizeof name, gpu->driver->device);
     printf("%s, sm_%d, driver %d\n", name, gpu->architecture, gpu->driver->version);
@@ -188,7 +191,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         const struct test *test = &tests[i];
         if (argc > 3 && strcmp(argv[3], test->name)) continue;
-        if (gpu.cpu ? !test->cpu : gpu.architecture < test->needs) {
+        if (gpu.architecture < test->needs || (gpu.cpu && !test->cpu)) {
             printf("SKIPPED  %s: not on this device\n", test->name);
             continue;
         }

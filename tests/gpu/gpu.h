@@ -17,7 +17,7 @@ typedef struct gpu {
     const char *name; /* "cuda", "cpu" */
     const char *root; /* of the repository */
     bool cpu;
-    int architecture, multiprocessors;
+    int architecture, target, multiprocessors; /* target: of the PTX written here */
     tr_runner *runner;
     tr__driver *driver;
     jmp_buf failed;
@@ -74,6 +74,7 @@ void test_sticky(gpu *gpu);
 tr_kernel *load_scratching(gpu *gpu, char **ptx);
 void test_scratch(gpu *gpu);
 void test_graph(gpu *gpu);
+void test_graph_descriptor(gpu *gpu);
 void test_threads(gpu *gpu);
 /* plan.c */
 void test_plan_changes(gpu *gpu);
@@ -88,6 +89,8 @@ void test_plan_record(gpu *gpu);
 void test_plan_in_a_capture(gpu *gpu);
 void test_plan_threads(gpu *gpu);
 void test_plan_devices(gpu *gpu);
+/* mistakes.c */
+void test_mistakes(gpu *gpu);
 /* cost.c */
 void test_cost(gpu *gpu);
 

@@ -134,6 +134,82 @@ void test_graph(gpu *gpu) {
     free(ptx2);
 }
 
+/* A captured launch whose tensor map lies in storage that is overwritten: the graph has its own copy. Each CTA copies its
+   row of 16 words by TMA. */
+void test_graph_descriptor(gpu *gpu) {
+    static const char *const body =
+        ".shared .align 128 .b8 row[64];\n.shared .align 8 .b64 done;\n"
+        "ld.param.u64 %d0, [out];\nmov.u32 %r0, %tid.x;\nmov.u32 %r1, %ctaid.x;\nmov.u32 %r2, row;\n"
+        "mov.u32 %r3, done;\nmov.b64 %d1, map;\ncvta.param.u64 %d1, %d1;\nsetp.ne.u32 %p0, %r0, 0;\n"
+        "@%p0 bra FILLED;\nmbarrier.init.shared::cta.b64 [%r3], 1;\nfence.proxy.async.shared::cta;\n"
+        "mbarrier.arrive.expect_tx.shared::cta.b64 %d2, [%r3], 64;\nmov.u32 %r4, 0;\n"
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%d1, {%r4, "
+        "%r1}], "
+        "[%r3];\n"
+        "FILLED:\nbar.sync 0;\n"
+        "WAIT:\nmbarrier.try_wait.parity.shared::cta.b64 %p1, [%r3], 0;\n@!%p1 bra WAIT;\n"
+        "setp.ge.u32 %p2, %r0, 16;\n@%p2 bra DONE;\nshl.b32 %r5, %r0, 2;\nadd.u32 %r5, %r5, %r2;\n"
+        "ld.shared.u32 %r6, [%r5];\nmad.lo.u32 %r7, %r1, 16, %r0;\nmul.wide.u32 %d3, %r7, 4;\n"
+        "add.u64 %d3, %d3, %d0;\nst.global.u32 [%d3], %r6;\nDONE:\n";
+    enum { ROWS = 8, CELLS = 16 * ROWS };
+    const char *replays = getenv("TEST_GPU_REPLAYS");
+    const uint32_t count = replays ? (uint32_t)atoi(replays) : 1000;
+    static uint32_t data[CELLS], got[CELLS];
+    tr__scope scope;
+    CUstream stream;
+    CUgraph graph;
+    CUgraphExec exec;
+    char *ptx =
+        write_ptx(gpu, "rows",
+                  ".param .u64 out,\n.param .align 64 .b8 map[128],\n.param .u32 s0,\n.param .u32 s1,\n"
+                  ".param .u64 t0,\n.param .u64 t1,\n.param .u64 g,\n.param .u64 s",
+                  128, body);
+    tr_kernel *kernel =
+        load_ptx(gpu, "rows", ptx, "{\"type\": \"*i32\"}, {\"type\": \"tensordesc<i32[1, 16]>\"}",
+                 "\"shared\": 0, \"global_scratch_size\": 0, \"global_scratch_align\": 1, "
+                 "\"tensordesc_meta\": [{\"swizzle\": 0, "
+                 "\"elem_size\": 4, \"elem_type\": 2, \"block_size\": [1, 16], \"fp4_padded\": false}], ");
+    uint64_t in = allocate(gpu, sizeof data), out = allocate(gpu, sizeof data);
+    tr_tensor tensor = {sizeof(tr_tensor), in, TR_TYPE_I32, 2, 0, 0, {ROWS, 16}, {16, 1}};
+    tr_tensor_map map, other;
+    ok(gpu, tr_tensor_map_encode(kernel, 1, &tensor, &map, &error));
+    tensor.shape[0] = 1; /* another map: rows behind the first read as zero */
+    ok(gpu, tr_tensor_map_encode(kernel, 1, &tensor, &other, &error));
+    ok(gpu, tr__driver_enter(gpu->driver, &scope, &error));
+    cu(gpu, cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    cu(gpu, cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    tr_arg args[] = {tr_arg_ptr(out), tr_arg_map(&map)};
+    launch(gpu, kernel, ROWS, stream, args, 2);
+    cu(gpu, cuStreamEndCapture(stream, &graph));
+    memcpy(&map, &other, sizeof map);
+    cu(gpu, cuGraphInstantiateWithFlags(&exec, graph, 0));
+    cu(gpu, cuGraphDestroy(graph));
+    for (uint32_t i = 0; i < count; i++) {
+        if (i == count / 2) tr_kernel_destroy(kernel), kernel = NULL;
+        cu(gpu, cuGraphLaunch(exec, stream));
+        if (kernel) {
+            launch(gpu, kernel, ROWS, stream, args, 2); /* the other map, after the graph on the stream */
+            cu(gpu, cuGraphLaunch(exec, stream));
+        }
+        if (i % 100) continue;
+        for (uint32_t k = 0; k < CELLS; k++) data[k] = i + 1000 * k;
+        cu(gpu, cuStreamSynchronize(stream));
+        ok(gpu, tr_device_write(gpu->runner, in, data, sizeof data, &error));
+        ok(gpu, tr_device_free(gpu->runner, allocate(gpu, 1 << 16), &error));
+        cu(gpu, cuGraphLaunch(exec, stream));
+        read_back(gpu, got, out, sizeof got);
+        need(gpu, !memcmp(got, data, sizeof got));
+    }
+    cu(gpu, cuStreamSynchronize(stream));
+    cu(gpu, cuGraphExecDestroy(exec));
+    cu(gpu, cuStreamDestroy(stream));
+    ok(gpu, tr_device_free(gpu->runner, in, &error));
+    ok(gpu, tr_device_free(gpu->runner, out, &error));
+    tr__driver_leave(gpu->driver, &scope);
+    tr_kernel_destroy(kernel);
+    free(ptx);
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 16, KERNELS = 8 };
@@ -185,26 +261,49 @@ static void *work(void *user) {
     return NULL;
 }
 
+/* The primary context of a device, retained until the end. */
+static tr__context context_of(gpu *gpu, int device) {
+    tr__context context;
+    CUcontext popped;
+    cu(gpu, cuDevicePrimaryCtxRetain(&context.handle, device));
+    cu(gpu, cuCtxPushCurrent(context.handle));
+    context.id = tr__driver_current(gpu->driver);
+    cu(gpu, cuCtxPopCurrent(&popped));
+    return context;
+}
+
+/* On as many devices as there are: every other thread works on the second one, with the same kernels. */
 void test_threads(gpu *gpu) {
     pthread_t threads[THREADS];
     static worker workers[THREADS];
     tr_kernel *kernels[KERNELS];
     char *ptx[KERNELS];
-    tr__scope scope;
+    tr__context contexts[2];
+    int devices = 0;
     const char *launches = getenv("TEST_GPU_LAUNCHES");
-    ok(gpu, tr__driver_enter(gpu->driver, &scope, &error));
+    cu(gpu, cuDeviceGetCount(&devices));
+    devices = devices > 2 ? 2 : devices;
+    for (int i = 0; i < devices; i++) contexts[i] = context_of(gpu, i);
     for (int i = 0; i < KERNELS; i++) kernels[i] = load_scratching(gpu, &ptx[i]);
     for (int i = 0; i < THREADS; i++) {
-        workers[i] = (worker){gpu,           kernels, kernels[0]->program,
-                              scope.context, i,       launches ? atoi(launches) : gpu->cpu ? 1000 : 20000,
-                              TR_OK,         true};
+        workers[i] = (worker){gpu,
+                              kernels,
+                              kernels[0]->program,
+                              contexts[i % devices],
+                              i,
+                              launches   ? atoi(launches)
+                              : gpu->cpu ? 1000
+                                         : 20000,
+                              TR_OK,
+                              true};
         need(gpu, !pthread_create(&threads[i], NULL, work, &workers[i]));
     }
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    printf("    %d devices, %d launches\n", devices, THREADS * workers[0].launches);
     for (int i = 0; i < THREADS; i++) need(gpu, workers[i].status == TR_OK && workers[i].right);
-    tr__driver_leave(gpu->driver, &scope);
     for (int i = 0; i < KERNELS; i++) {
         tr_kernel_destroy(kernels[i]);
         free(ptx[i]);
     }
+    for (int i = 0; i < devices; i++) cu(gpu, cuDevicePrimaryCtxRelease(i));
 }

@@ -113,11 +113,11 @@ typedef struct CUctx_st {
     struct CUctx_st *next; /* among the destroyed */
     int device;
     atomic_ullong id; /* 0: destroyed, or broken */
-    CUresult broken;  /* by what */
     atomic_int retained;
 } CUctx_st;
 
 static CUctx_st primary[8];
+static CUresult broken; /* by a fault: as on a GPU, of no use to the whole process */
 static atomic_ullong context_ids = 1;
 static CUcontext destroyed; /* the next one made takes the place of the last one destroyed */
 static pthread_mutex_t primary_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -131,12 +131,16 @@ CUcontext stub_current_context(void) {
 }
 
 void stub_break_context(CUresult why) {
-    top->broken = why;
+    broken = why;
     top->id = 0;
 }
 
+void stub_mend(void) {
+    broken = CUDA_SUCCESS;
+}
+
 CUresult stub_context_broken(void) {
-    return top ? top->broken : CUDA_SUCCESS;
+    return broken;
 }
 
 bool stub_context_lives(CUcontext context, unsigned long long id) {
@@ -167,11 +171,12 @@ static void pop(void) {
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device) {
     ENTER(cuDevicePrimaryCtxRetain);
+    if (broken) return broken;
     if (device < 0 || device >= 8) return CUDA_ERROR_INVALID_DEVICE;
     pthread_mutex_lock(&primary_lock);
     *out = &primary[device];
     primary[device].retained++;
-    if (!primary[device].id && !primary[device].broken) {
+    if (!primary[device].id) {
         primary[device].device = device;
         primary[device].id = context_ids++;
     }
@@ -186,7 +191,6 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
     bool held = primary[device].retained > 0;
     primary[device].retained -= held;
     if (!primary[device].retained) {
-        primary[device].broken = CUDA_SUCCESS;
         primary[device].id = 0;
     }
     pthread_mutex_unlock(&primary_lock);
@@ -196,7 +200,6 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
 
 CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
     ENTER(cuDevicePrimaryCtxReset_v2);
-    primary[device].broken = CUDA_SUCCESS;
     primary[device].id = 0; /* until it is retained once more; who did before still has to release it */
     return CUDA_SUCCESS;
 }
@@ -204,7 +207,7 @@ CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
 CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned int *flags, int *active) {
     ENTER(cuDevicePrimaryCtxGetState);
     *flags = 0;
-    *active = primary[device].id || primary[device].broken;
+    *active = primary[device].id != 0;
     return CUDA_SUCCESS;
 }
 
@@ -218,7 +221,6 @@ CUresult cuCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device) {
     if (!context) return CUDA_ERROR_OUT_OF_MEMORY;
     context->device = device;
     context->id = context_ids++;
-    context->broken = CUDA_SUCCESS;
     stub_count(STUB_CONTEXT, 1);
     push(*out = context);
     return CUDA_SUCCESS;
@@ -239,7 +241,7 @@ CUresult cuCtxDestroy_v2(CUcontext context) {
 CUresult cuCtxPushCurrent_v2(CUcontext context) {
     ENTER(cuCtxPushCurrent_v2);
     if (depth == 32) return CUDA_ERROR_INVALID_VALUE;
-    if (!context->id && !context->broken && !is_primary(context))
+    if (!context->id && !broken && !is_primary(context))
         stub_crash("cuCtxPushCurrent", "the context was destroyed");
     push(context);
     return CUDA_SUCCESS;
@@ -277,7 +279,8 @@ QUICK(cuCtxGetId, (CUcontext context, unsigned long long *id), context, id) {
     context = context ? context : top;
     if (!context) return CUDA_ERROR_INVALID_CONTEXT;
     *id = context->id;
-    return *id ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    if (*id) return CUDA_SUCCESS;
+    return broken ? broken : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
 /* ---- modules ---- */
@@ -334,7 +337,7 @@ CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int op
 
 CUresult cuModuleUnload(CUmodule module) {
     ENTER(cuModuleUnload);
-    if (module->context && module->context->broken) return module->context->broken;
+    if (broken) return broken;
     if (!stub_context_lives(module->context, module->context_id))
         stub_crash("cuModuleUnload", "the module went with its context");
     CUresult forbidden = stub_forbidden();

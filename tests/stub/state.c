@@ -156,6 +156,7 @@ static const struct {
 
 void stub_reset(void) {
     stub_fail(NULL, 0, CUDA_SUCCESS, false);
+    stub_mend();
     stub_record(false);
     stub_set_parameters(NULL, 0);
     stub_hide(NULL);

@@ -120,7 +120,8 @@ size_t stub_image_size(const void *image);
 
 CUcontext stub_current_context(void);
 bool stub_context_lives(CUcontext context, unsigned long long id);
-CUresult stub_context_broken(void);                    /* the current one */
+CUresult stub_context_broken(void); /* CUDA_SUCCESS: no */
+void stub_mend(void);
 unsigned long long stub_context_id(CUcontext context); /* 0: destroyed */
 
 /* While recording: keeps the launch for stub_last_launch. */

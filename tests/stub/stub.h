@@ -39,7 +39,8 @@ void stub_hide(const char *name);
 void stub_fail(const char *name, unsigned long nth, CUresult result, bool forever);
 bool stub_failed(void); /* has it happened? */
 
-/* The current context, as a fault leaves it: waiting and allocating give `why`, and it has no id any more. */
+/* The current context, as a fault leaves it on a GPU: until stub_reset, waiting, allocating, asking its id and holding
+   any primary context give `why`. */
 void stub_break_context(CUresult why);
 
 /* ---- what happened ---- */

@@ -119,7 +119,7 @@ static void test_contexts(void **state) {
     assert_int_equal(stub_alive(STUB_PRIMARY), 0);
 }
 
-/* A fault breaks the primary context: each call says so, also those of a new runner, until nobody holds it any more. */
+/* A fault breaks the primary context, and with it the process: each call says so, also those of a new runner. */
 static void test_broken(void **state) {
     tr__driver *driver = open_driver("cuda"), *second = open_driver("cuda");
     tr__scope scope;
@@ -141,8 +141,10 @@ static void test_broken(void **state) {
     tr__driver_close(second);
     assert_int_equal(stub_alive(STUB_PRIMARY), 0);
     driver = open_driver("cuda");
-    assert_int_equal(tr__driver_enter(driver, &scope, NULL), TR_OK);
-    tr__driver_leave(driver, &scope);
+    error = NULL;
+    assert_int_equal(tr__driver_enter(driver, &scope, &error), TR_E_STICKY);
+    assert_non_null(strstr(tr_error_message(error), "the driver does no more work in this process"));
+    tr_error_destroy(error);
     tr__driver_close(driver);
 }
 

@@ -49,8 +49,8 @@ tr_status tr__job_read_options(tr__job *job, tr_error **error);
 /* job_tools.c */
 tr_status tr__job_choose_arch(tr__job *job, tr_error **error);
 tr_status tr__job_choose_tools(tr__job *job, tr_error **error);
-/* Everything that decides about the result but for the source; false out of memory. */
-bool tr__job_key(tr__job *job, tr__buffer *key);
+/* Everything that decides about the result but for the source. */
+tr_status tr__job_key(tr__job *job, tr__buffer *key, tr_error **error);
 tr_status tr__device_arch(tr_runner *runner, uint32_t *arch, bool *cpu, tr_error **error);
 
 /* job_legs.c: from the program to job->to. */

@@ -5,6 +5,7 @@
 #include "compilers/ptxas.h"
 #include "driver/driver.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,11 +107,14 @@ static tr_status choose_triton(tr__job *job, bool needed, tr_error **error) {
         !__atomic_load_n(&job->runner->parts[TR__PART_TRITONS], __ATOMIC_ACQUIRE))
         return TR_OK; /* nobody looks for one any more, and what it would make was not made before */
     tr_error *ours = NULL;
-    tr_status status = tr__runner_tritons(job->runner, &tritons, needed ? error : NULL);
-    if (!status) status = tr__tritons_select(tritons, which, &job->triton, needed ? error : &ours);
-    tr_error_destroy(ours);
-    if (status == TR_E_OUT_OF_MEMORY || !needed) return status == TR_E_OUT_OF_MEMORY ? status : TR_OK;
-    if (status && !job->given.triton && record->triton_version)
+    tr_status status = tr__runner_tritons(job->runner, &tritons, &ours);
+    if (!status) status = tr__tritons_select(tritons, which, &job->triton, &ours);
+    if (status == TR_E_COMPILER_MISSING && !needed) status = TR_OK;
+    if (status && error)
+        *error = ours;
+    else
+        tr_error_destroy(ours);
+    if (status == TR_E_COMPILER_MISSING && !job->given.triton && record->triton_version)
         tr__error_prefix(error, "kernel '%s' was made by Triton %s", tr_program_kernel(job->program),
                          record->triton_version);
     return status;
@@ -151,87 +155,112 @@ static void describe_file(tr__buffer *out, const char *path) {
                       info.st_mtim.tv_nsec);
 }
 
+/* What is not there is not described; what could not be looked for is an error: a key must not say that it is not
+   there. */
+static tr_status unless_missing(tr_status status, tr_error **error) {
+    if (status == TR_E_OUT_OF_MEMORY || status == TR_E_IO) return status;
+    tr__error_forget(error);
+    return TR_OK;
+}
+
 /* Its path, and a file that changes when it does. */
-static void describe_interpreter(tr__job *job, tr__buffer *out) {
+static tr_status describe_interpreter(tr__job *job, tr__buffer *out, tr_error **error) {
     char *real = realpath(job->triton->interpreter, NULL);
+    if (!real && errno == ENOMEM) return tr__fail_out_of_memory(error);
     tr__buffer_printf(out, "%s ", job->triton->interpreter);
     describe_file(out, real);
     free(real);
+    return TR_OK;
 }
 
-static void describe_triton(tr__job *job, tr__buffer *out) {
-    char identity[33];
-    tr__hash_hex(tr__triton_identity(job->triton), identity);
-    tr__buffer_puts(out, identity);
+static tr_status describe_triton(tr__job *job, tr__buffer *out, tr_error **error) {
+    char text[33];
+    tr__hash identity;
+    tr_status status = tr__triton_identity(job->triton, &identity, error);
+    if (status) return status;
+    tr__hash_hex(identity, text);
+    tr__buffer_puts(out, text);
+    return TR_OK;
 }
 
-static void describe_llvm(tr__job *job, tr__buffer *out) {
+static tr_status describe_llvm(tr__job *job, tr__buffer *out, tr_error **error) {
     char *path = tr__runner_find(job->runner, TR__PLUGIN_FILE);
+    if (!path) return tr__fail_out_of_memory(error);
     describe_file(out, path);
     free(path);
+    return TR_OK;
 }
 
-static void describe_driver(tr__job *job, tr__buffer *out) {
+static tr_status describe_driver(tr__job *job, tr__buffer *out, tr_error **error) {
     tr__driver *driver;
-    if (!tr__runner_driver(job->runner, &driver, NULL)) tr__buffer_printf(out, "driver %d", driver->version);
+    tr_status status = tr__runner_driver(job->runner, &driver, error);
+    if (!status) tr__buffer_printf(out, "driver %d", driver->version);
+    return unless_missing(status, error);
 }
 
 /* Versions of ptxas programs are entries of the cache too: nothing is started for what is kept. */
-static bool kept_version(void *user, tr__hash identity, tr__ptxas_ask *ask, void *context, char version[24]) {
+static tr_status kept_version(void *user, tr__hash identity, tr__ptxas_ask *ask, void *context,
+                              char version[24], tr_error **error) {
     char text[64] = "version of ptxas\n";
     tr__artifacts *cache;
-    tr__artifact *found = NULL;
+    tr__artifact *found = NULL, *made = NULL;
     tr__artifact_claim *claim = NULL;
     tr__blob *nothing = tr__blob_create("", 0);
     tr__hash_hex(identity, text + strlen(text));
     tr__artifact_key key = {text, strlen(text), nothing};
-    bool known = nothing && !tr__runner_artifacts(user, &cache, NULL) &&
-                 !tr__artifacts_acquire(cache, &key, NULL, &found, &claim, NULL);
+    tr_status status = nothing ? tr__runner_artifacts(user, &cache, error) : tr__fail_out_of_memory(error);
+    if (!status) status = tr__artifacts_acquire(cache, &key, NULL, &found, &claim, error);
     const tr__blob *kept = found ? found->sections[0] : NULL;
     if (kept && kept->size < 24) {
         memcpy(version, kept->data, kept->size + 1);
-    } else {
-        tr__artifact *made = NULL;
-        known = ask(context, version);
-        if (known && claim && (made = tr__artifact_create()))
+    } else if (!status) {
+        status = ask(context, version, error);
+        if (!status && *version && claim && (made = tr__artifact_create()))
             made->sections[0] = tr__blob_create(version, strlen(version));
-        if (made && made->sections[0])
-            tr__artifacts_publish(claim, made);
-        else
-            tr__artifacts_abandon(claim);
-        tr__artifact_release(made);
     }
+    if (made && made->sections[0])
+        tr__artifacts_publish(claim, made);
+    else
+        tr__artifacts_abandon(claim);
+    tr__artifact_release(made);
     tr__artifact_release(found);
     tr__blob_release(nothing);
-    return known;
+    return status;
 }
 
-static bool describe_ptxas(tr__job *job, tr__native *native, tr__buffer *out) {
+static tr_status describe_ptxas(tr__job *job, tr__native *native, tr__buffer *out, tr_error **error) {
     tr__ptxas_tool tool;
     tr__ptxas_triton triton = {job->triton ? job->triton->site : NULL,
                                job->triton ? job->triton->version : NULL};
     tr__ptxas_versions versions = {kept_version, job->runner};
-    if (tr__ptxas_find(native, job->arch, job->triton ? &triton : NULL, job->given.environment, &versions,
-                       &tool, NULL))
-        return false;
+    tr_status status = tr__ptxas_find(native, job->arch, job->triton ? &triton : NULL, job->given.environment,
+                                      &versions, &tool, error);
+    if (status) return unless_missing(status, error);
     tr__buffer_printf(out, "ptxas %s ", tool.version);
     describe_file(out, tool.path);
     tr__ptxas_tool_release(&tool);
-    return true;
+    return TR_OK;
 }
 
-static void describe_assembler(tr__job *job, tr__buffer *out) {
-    tr__native *native;
+static tr_status describe_nvjitlink(tr__native *native, tr__buffer *out, tr_error **error) {
     char *version = NULL;
-    bool any = job->assembler == TR__MAKER_ANY_ASSEMBLER;
-    if (tr__runner_native(job->runner, &native, NULL)) return;
-    if ((any || job->assembler == TR__MAKER_PTXAS) && describe_ptxas(job, native, out)) return;
-    if ((any || job->assembler == TR__MAKER_NVJITLINK) &&
-        !tr__native_nvjitlink_version(native, &version, NULL))
-        tr__buffer_printf(out, "nvjitlink %s", version);
-    else if (any || job->assembler == TR__MAKER_DRIVER)
-        describe_driver(job, out);
+    tr_status status = tr__native_nvjitlink_version(native, &version, error);
+    if (!status) tr__buffer_printf(out, "nvjitlink %s", version);
     free(version);
+    return unless_missing(status, error);
+}
+
+static tr_status describe_assembler(tr__job *job, tr__buffer *out, tr_error **error) {
+    tr__native *native;
+    bool any = job->assembler == TR__MAKER_ANY_ASSEMBLER;
+    tr_status status = tr__runner_native(job->runner, &native, error);
+    if (!status && (any || job->assembler == TR__MAKER_PTXAS))
+        status = describe_ptxas(job, native, out, error);
+    if (!status && !out->size && (any || job->assembler == TR__MAKER_NVJITLINK))
+        status = describe_nvjitlink(native, out, error);
+    if (!status && !out->size && (any || job->assembler == TR__MAKER_DRIVER))
+        status = describe_driver(job, out, error);
+    return status;
 }
 
 /* runner->tools has "name\0description\0" pairs; an engine compiles for one or two architectures with one or two
@@ -252,6 +281,7 @@ static void remember(tr_runner *runner, const char *name, const tr__buffer *foun
     pthread_mutex_lock(&runner->tools_lock);
     tr__buffer_append(&runner->tools, name, strlen(name) + 1);
     tr__buffer_append(&runner->tools, found->data, found->size + 1);
+    if (runner->tools.failed) tr__buffer_release(&runner->tools); /* half a pair is none */
     pthread_mutex_unlock(&runner->tools_lock);
 }
 
@@ -263,33 +293,36 @@ static void put(tr__buffer *key, const char *name, const char *value) {
     tr__buffer_append(key, "\n", 1);
 }
 
+typedef tr_status finder(tr__job *job, tr__buffer *out, tr_error **error);
+
 /* An assembler that is asked for with an environment of its own is looked for anew. */
-static bool describe(tr__job *job, tr__buffer *key, const char *name, void (*find)(tr__job *, tr__buffer *)) {
+static tr_status describe(tr__job *job, tr__buffer *key, const char *name, finder *find, tr_error **error) {
     tr__buffer found = {0};
+    tr_status status = TR_OK;
     bool anew = find == describe_assembler && job->given.environment;
     if (!anew) recall(job->runner, name, &found);
     if (!found.size && tr__runner_sealed(job->runner)) {
         tr__buffer_puts(&found, "not looked for"); /* nothing that was made before matches this */
     } else if (!found.size) {
-        find(job, &found);
+        status = find(job, &found, error);
         if (!found.size) tr__buffer_puts(&found, "none");
-        if (!anew) remember(job->runner, name, &found);
+        if (!anew && !status) remember(job->runner, name, &found);
     }
     put(key, name, found.data ? found.data : "");
-    bool ok = !found.failed;
+    if (!status && found.failed) status = tr__fail_out_of_memory(error);
     tr__buffer_release(&found);
-    return ok;
+    return status;
 }
 
-static bool describe_at(tr__job *job, tr__buffer *key, const char *name,
-                        void (*find)(tr__job *, tr__buffer *)) {
+static tr_status describe_at(tr__job *job, tr__buffer *key, const char *name, finder *find,
+                             tr_error **error) {
     tr__buffer at = {0};
     tr__buffer_puts(&at, name);
     tr__buffer_puts(&at, " ");
     tr__buffer_puts(&at, job->triton ? job->triton->site : "none");
-    bool ok = !at.failed && describe(job, key, at.data, find);
+    tr_status status = at.failed ? tr__fail_out_of_memory(error) : describe(job, key, at.data, find, error);
     tr__buffer_release(&at);
-    return ok;
+    return status;
 }
 
 /* Bitcode that the caller names. */
@@ -313,10 +346,10 @@ static void describe_libraries(tr__job *job, tr__buffer *key) {
     json_object_foreach(libraries, name, value) describe_library(job, key, json_string_value(value));
 }
 
-bool tr__job_key(tr__job *job, tr__buffer *key) {
+tr_status tr__job_key(tr__job *job, tr__buffer *key, tr_error **error) {
     const tr_program *program = job->program;
     char metadata[33];
-    bool ok = true;
+    tr_status status = TR_OK;
     tr__hash_hex(program->metadata->hash, metadata);
     put(key, "format", RESULT_FORMAT);
     put(key, "from", tr__stage_name(program->stage));
@@ -329,21 +362,23 @@ bool tr__job_key(tr__job *job, tr__buffer *key) {
         char *path = tr__path_absolute(tr__program_name(program));
         put(key, "signature", program->signature);
         put(key, "path", path ? path : "");
-        ok = path && describe_at(job, key, "python", describe_interpreter);
+        status = path ? describe_at(job, key, "python", describe_interpreter, error)
+                      : tr__fail_out_of_memory(error);
         free(path);
     }
-    if (job->triton) ok = ok && describe_at(job, key, "triton", describe_triton);
+    if (job->triton && !status) status = describe_at(job, key, "triton", describe_triton, error);
     describe_libraries(job, key);
     for (const char *const *at = job->given.environment; at && *at; at++) put(key, "env", *at);
-    if (passes(job, TR_STAGE_LLIR) && job->llvm == TR__MAKER_LLVM)
-        ok = ok && describe(job, key, "llvm", describe_llvm);
-    if (passes(job, TR_STAGE_PTX)) {
+    if (!status && passes(job, TR_STAGE_LLIR) && job->llvm == TR__MAKER_LLVM)
+        status = describe(job, key, "llvm", describe_llvm, error);
+    if (!status && passes(job, TR_STAGE_PTX)) {
         const char name[] = {'p', 't', 'x', ' ', (char)('0' + job->assembler), ' ', '\0'};
         tr__buffer of_arch = {0};
         tr__buffer_puts(&of_arch, name);
         tr__buffer_puts(&of_arch, job->arch);
-        ok = ok && !of_arch.failed && describe_at(job, key, of_arch.data, describe_assembler);
+        status = of_arch.failed ? tr__fail_out_of_memory(error)
+                                : describe_at(job, key, of_arch.data, describe_assembler, error);
         tr__buffer_release(&of_arch);
     }
-    return ok && !key->failed;
+    return status || !key->failed ? status : tr__fail_out_of_memory(error);
 }

@@ -89,25 +89,30 @@ static tr_status beside(const load *l, const char *ending, char **out) {
     char *path = NULL;
     if (asprintf(&path, "%.*s%s", (int)(dot - l->path), l->path, ending) < 0)
         return tr__fail_out_of_memory(l->error);
-    if (tr__file_exists(path))
+    bool there;
+    tr_status status = tr__file_find(path, &there, l->error);
+    if (there)
         *out = path;
     else
         free(path);
-    return TR_OK;
+    return status;
 }
 
-/* What is wrong with a file beside is not this one's fault: it is only of no use. */
+/* What is wrong in a file beside is not this one's fault: it is only of no use. One that can't be read just now might
+   be, and is told. */
 static tr_status read_neighbour(load *l, tr_stage stage, const char *path) {
     tr__blob *bytes = NULL;
     tr__record *copy = tr__record_copy(l->record);
-    tr_status status = copy ? tr__file_read(path, SOURCE_MAX, &bytes, NULL) : TR_E_OUT_OF_MEMORY;
-    if (!status) status = tr__stage_read(stage, bytes, path, l->options.kernel, copy, NULL);
+    tr_status read =
+        copy ? tr__file_read(path, SOURCE_MAX, &bytes, l->error) : tr__fail_out_of_memory(l->error);
+    tr_status status = read ? read : tr__stage_read(stage, bytes, path, l->options.kernel, copy, NULL);
     if (!status) {
         tr__record_release(l->record);
         l->record = tr__record_retain(copy);
     }
     tr__blob_release(bytes);
     tr__record_release(copy);
+    if (read) return read;
     return status == TR_E_OUT_OF_MEMORY ? tr__fail_out_of_memory(l->error) : TR_OK;
 }
 

@@ -118,7 +118,7 @@ static tr_status find_or_compile(tr__job *job, tr__artifact **out, tr_error **er
     tr__buffer text = {0};
     bool may_cache = !(job->given.flags & TR_COMPILE_NO_CACHE);
     tr_status status = may_cache ? tr__runner_artifacts(job->runner, &cache, error) : TR_OK;
-    if (!status && cache && !tr__job_key(job, &text)) status = tr__fail_out_of_memory(error);
+    if (!status && cache) status = tr__job_key(job, &text, error);
     tr__artifact_key key = {text.data, text.size, job->program->bytes};
     if (!status && cache) *out = recall(job, cache, &key);
     if (!status && !*out) {

@@ -1,4 +1,5 @@
 /* tr_runner_report: what there is, what is missing and how to get it, and what was done so far. */
+#include "base/json.h"
 #include "cache/artifacts.h"
 #include "cache/modules.h"
 #include "compilers/native.h"
@@ -74,7 +75,7 @@ static json_t *describe_tritons(tr_runner *runner) {
     if (!status) status = tr__tritons_select(tritons, runner->triton, &first, &error);
     bool missing = status != TR_OK;
     json_t *out = found(status, error), *list = json_array();
-    for (size_t i = 0; list && status != TR_E_OUT_OF_MEMORY && i < tr__tritons_count(tritons); i++) {
+    for (size_t i = 0; list && tritons && i < tr__tritons_count(tritons); i++) {
         const tr__triton *triton = tr__tritons_at(tritons, i);
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:s, s:s?, s:b}", "version", triton->version,
@@ -208,7 +209,7 @@ tr_status tr_runner_report(tr_runner *runner, tr_report what, char **json, tr_er
     json_t *report = what == TR_REPORT_DOCTOR  ? doctor(runner)
                      : what == TR_REPORT_CACHE ? list_cache(runner)
                                                : counters(runner);
-    *json = report ? json_dumps(report, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+    *json = report ? tr__json_print(report) : NULL;
     json_decref(report);
     return *json ? TR_OK : tr__fail_out_of_memory(error);
 }

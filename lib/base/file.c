@@ -81,8 +81,19 @@ static int open_temporary(char *path) {
     return -1;
 }
 
+/* A device or a pipe is written into: a file in its place would be none. */
+static tr_status write_into(const char *path, const void *data, size_t size, tr_error **error) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return fail_io(error, "write", path);
+    tr_status status = write_all(fd, path, data, size, error);
+    close(fd);
+    return status;
+}
+
 tr_status tr__file_write(const char *path, const void *data, size_t size, tr_error **error) {
     char *temporary = NULL;
+    struct stat info;
+    if (!stat(path, &info) && !S_ISREG(info.st_mode)) return write_into(path, data, size, error);
     if (asprintf(&temporary, "%s.XXXXXX", path) < 0) return tr__fail_out_of_memory(error);
     int fd = open_temporary(temporary);
     tr_status status = fd < 0 ? fail_io(error, "write", path) : write_all(fd, path, data, size, error);
@@ -100,6 +111,15 @@ bool tr__file_exists(const char *path) {
     return !stat(path, &info);
 }
 
+bool tr__file_absent(int number) {
+    return number == ENOENT || number == ENOTDIR || number == EACCES || number == ENAMETOOLONG;
+}
+
+tr_status tr__file_find(const char *path, bool *there, tr_error **error) {
+    *there = tr__file_exists(path);
+    return *there || tr__file_absent(errno) ? TR_OK : fail_io(error, "look for", path);
+}
+
 char *tr__path_join(const char *folder, const char *name) {
     size_t length = strlen(folder);
     const char *slash = length && folder[length - 1] != '/' ? "/" : "";
@@ -108,8 +128,9 @@ char *tr__path_join(const char *folder, const char *name) {
 }
 
 char *tr__path_absolute(const char *path) {
-    char *folder = *path == '/' ? NULL : getcwd(NULL, 0);
-    if (!folder) return strdup(path);
+    if (*path == '/') return strdup(path);
+    char *folder = getcwd(NULL, 0);
+    if (!folder) return errno == ENOMEM ? NULL : strdup(path); /* which then leads nowhere */
     char *joined = tr__path_join(folder, path);
     free(folder);
     return joined;

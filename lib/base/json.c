@@ -260,10 +260,26 @@ static int append(const char *data, size_t size, void *user) {
     return out->failed ? -1 : 0;
 }
 
-char *tr__json_write(const json_t *value) {
+static char *dump(const json_t *value, size_t flags) {
     tr__buffer out = {0};
-    if (json_dump_callback(value, append, &out,
-                           JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII | JSON_ENCODE_ANY))
-        out.failed = true;
+    if (json_dump_callback(value, append, &out, flags)) out.failed = true;
     return tr__buffer_take(&out);
+}
+
+char *tr__json_write(const json_t *value) {
+    return dump(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+}
+
+char *tr__json_print(const json_t *value) {
+    return dump(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
+}
+
+json_t *tr__json_strings(const char *const *strings) {
+    json_t *list = json_array();
+    for (; list && strings && *strings; strings++) {
+        if (!json_array_append_new(list, json_stringn_nocheck(*strings, strlen(*strings)))) continue;
+        json_decref(list);
+        list = NULL;
+    }
+    return list;
 }

@@ -16,7 +16,14 @@ tr_status tr__json_read(const char *text, size_t size, const char *where, tr_sta
 /* UTF-8: no longer forms, no surrogates, nothing beyond U+10FFFF. What is not can't be a string in JSON. */
 bool tr__json_is_utf8(const char *text, size_t size);
 
+/* A list of strings, of which NULL is the last; each must be UTF-8, or it is kept as the bytes it is. NULL out of
+   memory. */
+json_t *tr__json_strings(const char *const *strings);
+
 /* One line of ASCII, keys sorted; free() it. NULL out of memory. */
 char *tr__json_write(const json_t *value);
+
+/* For people: many lines, keys as they were put. */
+char *tr__json_print(const json_t *value);
 
 #endif

@@ -365,7 +365,7 @@ tr_status tr__folder_prune(tr__folder *folder, uint64_t limit, uint64_t *removed
     int top = scan.bytes > limit || !limit ? open_folder(folder, false) : -1;
     if (top >= 0) {
         clear_damaged(top);
-        qsort(scan.entries, scan.count, sizeof *scan.entries, by_use);
+        if (scan.count) qsort(scan.entries, scan.count, sizeof *scan.entries, by_use);
         /* a tenth more than must go, so that not every publication comes back here */
         uint64_t aim = limit - limit / 10;
         for (size_t i = 0; i < scan.count && scan.bytes > aim; i++) {

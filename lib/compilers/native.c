@@ -1,4 +1,6 @@
 #include "compilers/native.h"
+
+#include "base/json.h"
 #include "compilers/peer.h"
 
 #include <stdio.h>
@@ -80,9 +82,7 @@ tr_status tr__native_compile(tr__native *native, const tr__compile_request *requ
 
 tr_status tr__native_execute(tr__native *native, const tr__compile_request *request, const char *const *argv,
                              tr__compile_result *result, tr_error **error) {
-    json_t *list = json_array();
-    for (; list && *argv; argv++) json_array_append_new(list, json_stringn_nocheck(*argv, strlen(*argv)));
-    json_t *more = json_pack("{s:o}", "argv", list);
+    json_t *more = json_pack("{s:o}", "argv", tr__json_strings(argv));
     if (!more) return tr__fail_out_of_memory(error);
     tr_status status = tr__peer_compile(native->helpers[PROGRAMS], request, more, result, error);
     json_decref(more);

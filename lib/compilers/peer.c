@@ -1,6 +1,6 @@
 #include "compilers/peer.h"
 
-#include "base/buffer.h"
+#include "base/json.h"
 #include "compilers/spawn.h"
 #include "compilers/wire.h"
 
@@ -240,21 +240,18 @@ static tr_status tick(void *user, tr_error **error) {
 }
 
 static json_t *make_header(const tr__compile_request *request, const json_t *more) {
-    json_t *environment = json_array();
-    for (size_t i = 0; request->environment && request->environment[i]; i++)
-        json_array_append_new(environment,
-                              json_stringn_nocheck(request->environment[i], strlen(request->environment[i])));
     uint32_t limit = request->timeout_ms ? request->timeout_ms : TR__PEER_TIMEOUT_MS;
     json_t *header = json_pack("{s:i, s:i, s:s?, s:s?, s:s?, s:s?, s:f, s:o}", "from", (int)request->from,
                                "to", (int)request->to, "path", request->path, "kernel", request->kernel,
                                "signature", request->signature, "arch", request->arch, "seconds",
-                               limit * 1e-3, "environment", environment);
-    if (!header) return NULL;
-    if (request->options) json_object_set(header, "options", (json_t *)request->options);
-    if (request->metadata) json_object_set(header, "metadata", (json_t *)request->metadata);
-    if (request->locations) json_object_set(header, "locations", (json_t *)request->locations);
-    if (more) json_object_update(header, (json_t *)more);
-    return header;
+                               limit * 1e-3, "environment", tr__json_strings(request->environment));
+    if (header && (!request->options || !json_object_set(header, "options", (json_t *)request->options)) &&
+        (!request->metadata || !json_object_set(header, "metadata", (json_t *)request->metadata)) &&
+        (!request->locations || !json_object_set(header, "locations", (json_t *)request->locations)) &&
+        (!more || !json_object_update(header, (json_t *)more)))
+        return header;
+    json_decref(header);
+    return NULL;
 }
 
 static tr_status open_connection(call *call, tr__wait *wait, tr_error **error) {
@@ -341,19 +338,26 @@ static tr_status talk(call *call, const json_t *header, tr_error **error) {
     return status;
 }
 
-/* What was printed; NULL for nothing, or when there is no memory to tell. */
-static char *read_log(int log) {
-    off_t size = lseek(log, 0, SEEK_END);
-    if (size <= 0) return NULL;
+/* What was printed; NULL for nothing. */
+static tr_status read_log(int log, char **out, tr_error **error) {
+    off_t size = lseek(log, 0, SEEK_END), done = 0;
+    ssize_t got = size < 0 ? -1 : 1;
     if (size > LOG_LIMIT) size = LOG_LIMIT;
-    char *text = malloc((size_t)size + 1);
-    ssize_t got = text ? pread(log, text, (size_t)size, 0) : -1;
-    if (got <= 0) {
-        free(text);
-        return NULL;
+    char *text = size > 0 ? malloc((size_t)size + 1) : NULL;
+    *out = NULL;
+    if (size > 0 && !text) return tr__fail_out_of_memory(error);
+    for (; got > 0 && done < size; done += got) {
+        do got = pread(log, text + done, (size_t)(size - done), done);
+        while (got < 0 && errno == EINTR);
+        if (got < 0) break;
     }
-    text[got] = '\0';
-    return text;
+    if (got < 0) {
+        free(text);
+        return tr__fail(error, TR_E_IO, "what it printed cannot be read: %s", strerror(errno));
+    }
+    if (text) text[done] = '\0';
+    *out = text;
+    return TR_OK;
 }
 
 static const char *last_line(char *text) {
@@ -366,7 +370,8 @@ static const char *last_line(char *text) {
 /* The process as a whole is gone. One that leaves its last words and never took up a request could not start:
    that is an installation to mend. */
 static tr_status explain_end(const call *call, tr_error **error) {
-    char *said = read_log(call->process->log);
+    char *said;
+    read_log(call->process->log, &said, NULL);
     tr_status status = said && !call->accepted ? TR_E_COMPILER_MISSING : TR_E_COMPILER_CRASHED;
     tr__fail(error, status, "its process ended%s%s", said ? ": " : " unexpectedly",
              said ? last_line(said) : "");
@@ -411,7 +416,8 @@ static tr_status attempt(tr__peer *peer, const tr__compile_request *request, con
     status = talk(&call, header, error);
     if (call.connection >= 0) close(call.connection);
     if (call.log >= 0) {
-        result->log = read_log(call.log);
+        tr_status told = read_log(call.log, &result->log, status ? NULL : error);
+        if (!status) status = told;
         close(call.log);
     }
     status = judge(&call, status, error);
@@ -423,12 +429,10 @@ static tr_status attempt(tr__peer *peer, const tr__compile_request *request, con
 
 tr_status tr__peer_compile(tr__peer *peer, const tr__compile_request *request, const json_t *more,
                            tr__compile_result *result, tr_error **error) {
-    json_t *header = make_header(request, more), *path = json_string(request->path ? request->path : "");
-    bool spelled = path != NULL;
-    json_decref(path);
-    if (!header && !spelled)
+    if (request->path && !tr__json_is_utf8(request->path, strlen(request->path)))
         return tr__fail(error, TR_E_UNSUPPORTED, "the path of a Python file must be UTF-8: '%s'",
                         request->path);
+    json_t *header = make_header(request, more);
     if (!header) return tr__fail_out_of_memory(error);
     bool again = false;
     tr_status status = attempt(peer, request, header, result, &again, error);

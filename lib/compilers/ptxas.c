@@ -131,6 +131,10 @@ static tr_status finish(const tr__compile_request *request, const tr__ptxas_tool
     const char *name = request->path ? request->path : "kernel.ptx";
     char *said = rename_source(result->log ? result->log : "", name);
     tr__buffer_puts(log, said ? said : "");
+    if (!said || log->failed) {
+        free(said);
+        return status ? status : tr__fail_out_of_memory(error);
+    }
     free(said);
     free(result->log);
     result->log = log->size ? tr__buffer_take(log) : NULL;

@@ -24,10 +24,11 @@ typedef struct tr__ptxas_tool {
 } tr__ptxas_tool;
 
 /* Where versions are kept beyond this process, so that a program that was asked once need not be started again: gives
-   the version of the file with this identity, or asks for it. False: there is none. May be NULL. */
-typedef bool tr__ptxas_ask(void *context, char version[24]);
+   the version of the file with this identity, or asks for it; "": there is none. May be NULL. */
+typedef tr_status tr__ptxas_ask(void *context, char version[24], tr_error **error);
 typedef struct tr__ptxas_versions {
-    bool (*get)(void *user, tr__hash identity, tr__ptxas_ask *ask, void *context, char version[24]);
+    tr_status (*get)(void *user, tr__hash identity, tr__ptxas_ask *ask, void *context, char version[24],
+                     tr_error **error);
     void *user;
 } tr__ptxas_versions;
 

@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "compilers/ptxas.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,9 +48,13 @@ static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
 static known_file known[KNOWN_MAX];
 static size_t known_next;
 
-static bool file_identity(const char *path, tr__hash *identity) {
+/* *there: a program that can be run. */
+static tr_status file_identity(const char *path, tr__hash *identity, bool *there, tr_error **error) {
     struct stat info;
-    if (stat(path, &info) || !S_ISREG(info.st_mode) || access(path, X_OK)) return false;
+    errno = 0;
+    *there = !stat(path, &info) && S_ISREG(info.st_mode) && !access(path, X_OK);
+    if (!*there && (!errno || tr__file_absent(errno))) return TR_OK;
+    if (!*there) return tr__fail(error, TR_E_IO, "cannot look at '%s': %s", path, strerror(errno));
     tr__hash path_hash = tr__hash_bytes(path, strlen(path));
     uint64_t words[] = {path_hash.low,
                         path_hash.high,
@@ -59,7 +64,7 @@ static bool file_identity(const char *path, tr__hash *identity) {
                         (uint64_t)info.st_mtim.tv_sec,
                         (uint64_t)info.st_mtim.tv_nsec};
     *identity = tr__hash_bytes(words, sizeof words);
-    return true;
+    return TR_OK;
 }
 
 static bool recall(tr__hash identity, char version[24]) {
@@ -81,39 +86,23 @@ static void remember(tr__hash identity, const char version[24]) {
     pthread_mutex_unlock(&known_lock);
 }
 
-/* "Cuda compilation tools, release 12.8, V12.8.93" */
 typedef struct question {
     tr__native *native;
     const char *path;
 } question;
 
-static bool ask_version(void *context, char version[24]) {
+/* "Cuda compilation tools, release 12.8, V12.8.93"; empty when it says something else. */
+static tr_status ask_version(void *context, char version[24], tr_error **error) {
     const question *question = context;
     const char *const argv[] = {question->path, "--version", NULL};
     tr__compile_request request = {
         .from = TR_STAGE_PTX, .to = TR_STAGE_CUBIN, .timeout_ms = VERSION_TIMEOUT_MS};
     tr__compile_result result = {.log = NULL};
-    tr_status status = tr__native_execute(question->native, &request, argv, &result, NULL);
+    tr_status status = tr__native_execute(question->native, &request, argv, &result, error);
     const char *release = !status && result.log ? strstr(result.log, ", V") : NULL;
-    bool found = release && sscanf(release, ", V%23[0-9.]", version) == 1;
+    if (!release || sscanf(release, ", V%23[0-9.]", version) != 1) version[0] = '\0';
     tr__compile_result_release(&result);
-    return found;
-}
-
-static bool identify(tr__native *native, const tr__ptxas_versions *versions, const char *path,
-                     tr__ptxas_tool *tool) {
-    tr__hash identity;
-    question question = {native, path};
-    if (!file_identity(path, &identity)) return false;
-    if (!recall(identity, tool->version)) {
-        bool known = versions ? versions->get(versions->user, identity, ask_version, &question, tool->version)
-                              : ask_version(&question, tool->version);
-        if (!known) return false;
-        remember(identity, tool->version);
-    }
-    tool->release = tr__ptxas_release(tool->version);
-    tool->ptx_version = tr__ptx_newest(tool->release);
-    return tool->release;
+    return status;
 }
 
 /* ---- candidates ---- */
@@ -123,15 +112,47 @@ typedef struct search {
     const tr__ptxas_versions *versions;
     const char *arch;
     tr__ptxas_tool *tool;
-    tr__buffer seen; /* "; <path> is 12.4, which does not know sm_120" for the message */
+    tr__buffer seen;  /* "; <path> is 12.4, which does not know sm_120" for the message */
+    tr_status status; /* why the search could not go on */
+    tr_error *error;
 } search;
 
+static tr_status find_version(search *search, const char *path, tr__hash identity, char version[24],
+                              tr_error **error) {
+    question question = {search->native, path};
+    const tr__ptxas_versions *kept = search->versions;
+    return kept ? kept->get(kept->user, identity, ask_version, &question, version, error)
+                : ask_version(&question, version, error);
+}
+
+/* One that doesn't run is passed over; not so one that could not be tried. */
+static bool identify(search *search, const char *path, tr__ptxas_tool *tool) {
+    tr__hash identity;
+    tr_error *error = NULL;
+    bool there, known = false;
+    tr_status status = file_identity(path, &identity, &there, &error);
+    if (!status && there) known = recall(identity, tool->version);
+    if (!status && there && !known) status = find_version(search, path, identity, tool->version, &error);
+    if (status == TR_E_OUT_OF_MEMORY || status == TR_E_IO) {
+        search->status = status, search->error = error;
+        return false;
+    }
+    tr_error_destroy(error);
+    if (!there || status || !tool->version[0]) return false;
+    if (!known) remember(identity, tool->version);
+    tool->release = tr__ptxas_release(tool->version);
+    tool->ptx_version = tr__ptx_newest(tool->release);
+    return tool->release;
+}
+
 static bool try(search *search, const char *folder, const char *name) {
+    if (search->status) return false;
     char *given = folder ? tr__path_join(folder, name) : strdup(name);
     char *path = given ? tr__path_absolute(given) : NULL; /* it is started in another folder */
     free(given);
     tr__ptxas_tool *tool = search->tool;
-    if (path && identify(search->native, search->versions, path, tool)) {
+    if (!path) search->status = tr__fail_out_of_memory(&search->error);
+    if (path && identify(search, path, tool)) {
         if (knows(tool->release, search->arch)) {
             tool->path = path;
             return true;
@@ -163,6 +184,7 @@ static bool try_installation(search *search, const tr__ptxas_triton *triton) {
     char *folder = tr__path_join(triton->site, "triton/backends/nvidia/bin");
     bool found = folder && ((wants_newer(search->arch, triton) && try(search, folder, "ptxas-blackwell")) ||
                             try(search, folder, "ptxas"));
+    if (!folder) search->status = tr__fail_out_of_memory(&search->error);
     free(folder);
     return found;
 }
@@ -176,6 +198,7 @@ static bool try_path(search *search) {
     for (const char *at = path; at && *at; at += strcspn(at, ":"), at += *at == ':') {
         char *folder = strndup(at, strcspn(at, ":"));
         bool found = folder && *folder && try(search, folder, "ptxas");
+        if (!folder) search->status = tr__fail_out_of_memory(&search->error);
         free(folder);
         if (found) return true;
     }
@@ -196,10 +219,14 @@ tr_status tr__ptxas_find(tr__native *native, const char *arch, const tr__ptxas_t
                          const char *const *environment, const tr__ptxas_versions *versions,
                          tr__ptxas_tool *out, tr_error **error) {
     *out = (tr__ptxas_tool){0};
-    search search = {native, versions, arch, out, {0}};
+    search search = {.native = native, .versions = versions, .arch = arch, .tool = out};
     bool found = try_all(&search, triton, environment);
-    tr_status status = TR_OK;
-    if (!found)
+    tr_status status = search.status;
+    if (status && error)
+        *error = search.error;
+    else
+        tr_error_destroy(search.error);
+    if (!found && !status)
         status = tr__fail(
             error, TR_E_COMPILER_MISSING,
             "no ptxas%s%s: looked in the Triton installation, TRITON_RUNNER_PTXAS, CUDA_HOME, CUDA_PATH, "

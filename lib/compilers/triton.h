@@ -35,7 +35,7 @@ tr_status tr__tritons_select(const tr__tritons *tritons, const char *which, cons
 
 /* Changes with the installation: of the list of its files with their hashes, and of their sizes and times. One whose
    files lie elsewhere (editable) is never the same twice. Reads the disk. */
-tr__hash tr__triton_identity(const tr__triton *triton);
+tr_status tr__triton_identity(const tr__triton *triton, tr__hash *out, tr_error **error);
 
 /* From any thread. Messages about a source begin with "line:column: " where that is known; for Python with the file's
    path. result->extra holds, for a Python start, "parameters" in the caller's order: {"name", "type", "divisibility",

@@ -6,6 +6,7 @@
 #include "compilers/wire.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <stdlib.h>
@@ -17,8 +18,24 @@ enum { ASK_MS = 5000 };
 typedef struct search {
     tr__triton *found;
     size_t count;
-    bool failed; /* out of memory */
+    tr_status status; /* why it could not go on: out of memory, too many open files */
+    tr_error **error;
 } search;
+
+/* What was allocated; without it the search has failed. */
+static void *got(search *search, void *memory) {
+    if (!memory && !search->status) search->status = tr__fail_out_of_memory(search->error);
+    return memory;
+}
+
+/* A folder that is not there, or not for us, has no Triton; one that can't be read today may have. */
+static void look_at_errno(search *search, const char *folder) {
+    if (errno == ENOMEM) got(search, NULL);
+    if (errno != EMFILE && errno != ENFILE && errno != EIO) return;
+    if (!search->status)
+        search->status =
+            tr__fail(search->error, TR_E_IO, "cannot look for Triton in '%s': %s", folder, strerror(errno));
+}
 
 /* ---- one site folder ---- */
 
@@ -28,19 +45,21 @@ static bool ends_with(const char *text, const char *end) {
 }
 
 /* "triton-3.4.0.dist-info" gives "3.4.0"; NULL for everything else. */
-static char *dist_version(const char *name) {
+static char *dist_version(search *search, const char *name) {
     static const char *const packages[] = {"triton-", "pytorch_triton-", "triton_nightly-"};
     static const char suffix[] = ".dist-info";
     if (!ends_with(name, suffix)) return NULL;
     for (size_t i = 0; i < sizeof packages / sizeof *packages; i++) {
         size_t length = strlen(packages[i]);
         if (!strncmp(name, packages[i], length))
-            return strndup(name + length, strlen(name) - length - (sizeof suffix - 1));
+            return got(search, strndup(name + length, strlen(name) - length - (sizeof suffix - 1)));
     }
     return NULL;
 }
 
-static char *if_exists(char *path) {
+/* "folder/name" if it is there. */
+static char *if_exists(search *search, const char *folder, const char *name) {
+    char *path = folder ? got(search, tr__path_join(folder, name)) : NULL;
     if (path && tr__file_exists(path)) return path;
     free(path);
     return NULL;
@@ -53,38 +72,37 @@ static void add(search *search, const char *interpreter, const char *site, const
             free(version);
             return;
         }
-    tr__triton *grown = realloc(search->found, (search->count + 2) * sizeof *grown);
+    tr__triton *grown = got(search, realloc(search->found, (search->count + 2) * sizeof *grown));
     if (!grown) {
-        search->failed = true;
         free(version);
         return;
     }
     search->found = grown;
     tr__triton *made = &grown[search->count++];
     grown[search->count] = (tr__triton){0};
-    char *tools = tr__path_join(site, "triton/backends/nvidia/bin");
-    *made =
-        (tr__triton){.version = version,
-                     .interpreter = strdup(interpreter),
-                     .site = strdup(site),
-                     .separate = separate,
-                     .dist = strdup(dist),
-                     .ptxas = tools ? if_exists(tr__path_join(tools, "ptxas")) : NULL,
-                     .ptxas_blackwell = tools ? if_exists(tr__path_join(tools, "ptxas-blackwell")) : NULL};
-    if (!tools || !made->interpreter || !made->site || !made->dist) search->failed = true;
+    char *tools = got(search, tr__path_join(site, "triton/backends/nvidia/bin"));
+    *made = (tr__triton){.version = version,
+                         .interpreter = got(search, strdup(interpreter)),
+                         .site = got(search, strdup(site)),
+                         .separate = separate,
+                         .dist = got(search, strdup(dist)),
+                         .ptxas = if_exists(search, tools, "ptxas"),
+                         .ptxas_blackwell = if_exists(search, tools, "ptxas-blackwell")};
     free(tools);
 }
 
 static bool look_in_site(search *search, const char *interpreter, const char *site, bool separate) {
     DIR *folder = opendir(site);
-    if (!folder) return false;
+    if (!folder) return look_at_errno(search, site), false;
     bool there = false;
-    for (struct dirent *entry; !there && (entry = readdir(folder));) {
-        char *version = dist_version(entry->d_name);
+    errno = 0;
+    for (struct dirent *entry; !there && (entry = readdir(folder)); errno = 0) {
+        char *version = dist_version(search, entry->d_name);
         if (!version) continue;
         there = true;
         add(search, interpreter, site, entry->d_name, version, separate);
     }
+    if (!there) look_at_errno(search, site);
     closedir(folder);
     return there;
 }
@@ -93,7 +111,9 @@ static bool look_in_site(search *search, const char *interpreter, const char *si
 
 static bool look_in_pattern(search *search, const char *interpreter, const char *pattern) {
     glob_t found;
-    if (glob(pattern, 0, NULL, &found)) return false;
+    int failed = glob(pattern, 0, NULL, &found);
+    if (failed == GLOB_NOSPACE) got(search, NULL);
+    if (failed) return false;
     bool there = false;
     for (size_t i = 0; i < found.gl_pathc && !there; i++)
         there = look_in_site(search, interpreter, found.gl_pathv[i], false);
@@ -101,8 +121,9 @@ static bool look_in_pattern(search *search, const char *interpreter, const char 
     return there;
 }
 
-static char *parent_folder(const char *path) {
-    char *folder = tr__path_folder(path), *parent = folder ? tr__path_folder(folder) : NULL;
+static char *parent_folder(search *search, const char *path) {
+    char *folder = got(search, tr__path_folder(path));
+    char *parent = folder ? got(search, tr__path_folder(folder)) : NULL;
     free(folder);
     return parent;
 }
@@ -128,10 +149,12 @@ static bool look_in_prefix(search *search, const char *interpreter, const char *
 }
 
 /* pyvenv.cfg beside bin/: an environment. It sees the base's packages when it says so. */
-static bool is_closed_environment(const char *prefix, bool *environment) {
-    char *path = tr__path_join(prefix, "pyvenv.cfg");
+static bool is_closed_environment(search *search, const char *prefix, bool *environment) {
+    char *path = got(search, tr__path_join(prefix, "pyvenv.cfg"));
     tr__blob *text = NULL;
-    *environment = path && !tr__file_read(path, 1 << 16, &text, NULL);
+    tr_status status = path ? tr__file_read(path, 1 << 16, &text, NULL) : TR_E_OUT_OF_MEMORY;
+    if (status == TR_E_OUT_OF_MEMORY) got(search, NULL);
+    *environment = !status;
     bool closed = *environment && !strstr(text->data, "include-system-site-packages = true");
     tr__blob_release(text);
     free(path);
@@ -140,7 +163,7 @@ static bool is_closed_environment(const char *prefix, bool *environment) {
 
 static bool look_in_home(search *search, const char *interpreter, const char *version) {
     const char *home = getenv("HOME");
-    char *local = home ? tr__path_join(home, ".local") : NULL;
+    char *local = home ? got(search, tr__path_join(home, ".local")) : NULL;
     bool there = local && look_in_prefix(search, interpreter, local, version);
     free(local);
     return there;
@@ -156,15 +179,16 @@ static bool is_script(const char *path) {
 }
 
 /* What stands in an interpreter's place is run for the path of the real one; NULL when it doesn't say. */
-static char *ask_for_interpreter(const char *script) {
+static char *ask_for_interpreter(search *search, const char *script) {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC)) return NULL;
+    if (pipe2(ends, O_CLOEXEC)) return look_at_errno(search, script), NULL;
     const char *argv[] = {script, "-c", "import sys; print(sys.executable)", NULL};
     char **environment = tr__spawn_environment(NULL), text[4096];
     tr__spawn what = {
         .argv = argv, .environment = (const char *const *)environment, .files = {-1, ends[1], -1, -1}};
     tr__spawned spawned = {0, -1};
     tr_status status = environment ? tr__spawn_start(&what, &spawned, NULL) : TR_E_OUT_OF_MEMORY;
+    if (status == TR_E_OUT_OF_MEMORY) got(search, NULL);
     tr__spawn_environment_free(environment);
     close(ends[1]);
     int64_t until = tr__clock_ns() + (int64_t)ASK_MS * 1000000;
@@ -176,14 +200,15 @@ static char *ask_for_interpreter(const char *script) {
     if (!status) tr__spawn_forget(&spawned);
     text[length > 0 ? length : 0] = '\0';
     text[strcspn(text, "\n")] = '\0';
-    return *text == '/' && strcmp(text, script) ? strdup(text) : NULL;
+    return *text == '/' && strcmp(text, script) ? got(search, strdup(text)) : NULL;
 }
 
 static void look_at_interpreter(search *search, const char *interpreter) {
-    char *prefix = parent_folder(interpreter), *real = realpath(interpreter, NULL);
-    char *real_prefix = real ? parent_folder(real) : NULL;
+    char *prefix = parent_folder(search, interpreter), *real = realpath(interpreter, NULL);
+    if (!real) look_at_errno(search, interpreter);
+    char *real_prefix = real ? parent_folder(search, real) : NULL;
     if (prefix && real && real_prefix) {
-        bool environment, closed = is_closed_environment(prefix, &environment);
+        bool environment, closed = is_closed_environment(search, prefix, &environment);
         const char *version = version_of(real);
         if (!environment || !look_in_prefix(search, interpreter, prefix, version)) {
             if (!closed && !look_in_home(search, interpreter, version))
@@ -198,11 +223,11 @@ static void look_at_interpreter(search *search, const char *interpreter) {
 /* ---- where to look ---- */
 
 /* `program` in the first folder of the PATH that has it; NULL when none has. */
-static char *find_on_path(const char *program) {
+static char *find_on_path(search *search, const char *program) {
     const char *path = getenv("PATH");
-    char *copy = path ? strdup(path) : NULL, *rest = copy, *found = NULL;
+    char *copy = path ? got(search, strdup(path)) : NULL, *rest = copy, *found = NULL;
     for (char *folder; !found && copy && (folder = strsep(&rest, ":"));) {
-        char *candidate = *folder == '/' ? tr__path_join(folder, program) : NULL;
+        char *candidate = *folder == '/' ? got(search, tr__path_join(folder, program)) : NULL;
         if (candidate && !access(candidate, X_OK))
             found = candidate;
         else
@@ -214,9 +239,10 @@ static char *find_on_path(const char *program) {
 
 /* `interpreter`, a path or a name on the PATH, alone or with the site folder to use. */
 static void look_at(search *search, const char *interpreter, const char *site) {
-    char *path = strchr(interpreter, '/') ? strdup(interpreter) : find_on_path(interpreter);
+    char *path =
+        strchr(interpreter, '/') ? got(search, strdup(interpreter)) : find_on_path(search, interpreter);
     if (path && is_script(path)) {
-        char *real = ask_for_interpreter(path);
+        char *real = ask_for_interpreter(search, path);
         free(path);
         path = real;
     }
@@ -234,22 +260,22 @@ static void look_at_entry(search *search, char *entry) {
 }
 
 tr_status tr__triton_search(tr__triton **out, tr_error **error) {
-    search search = {.found = calloc(1, sizeof *search.found)};
+    search search = {.error = error};
+    search.found = got(&search, calloc(1, sizeof *search.found));
     const char *listed = getenv("TRITON_RUNNER_PYTHON"), *active = getenv("VIRTUAL_ENV");
-    char *copy = strdup(listed ? listed : ""), *rest = copy;
-    search.failed = !search.found || !copy;
-    for (char *entry; !search.failed && (entry = strsep(&rest, ":"));) look_at_entry(&search, entry);
+    char *copy = got(&search, strdup(listed ? listed : "")), *rest = copy;
+    for (char *entry; !search.status && (entry = strsep(&rest, ":"));) look_at_entry(&search, entry);
     free(copy);
-    char *environment = active && *active ? tr__path_join(active, "bin/python") : NULL;
-    if (!search.failed && environment) look_at(&search, environment, NULL);
+    char *environment = active && *active ? got(&search, tr__path_join(active, "bin/python")) : NULL;
+    if (!search.status && environment) look_at(&search, environment, NULL);
     free(environment);
-    if (!search.failed) look_at(&search, "python3", NULL);
-    if (!search.failed) {
+    if (!search.status) look_at(&search, "python3", NULL);
+    if (!search.status) {
         *out = search.found;
         return TR_OK;
     }
     for (size_t i = 0; i < search.count; i++) tr__triton_release(&search.found[i]);
     free(search.found);
     *out = NULL;
-    return tr__fail_out_of_memory(error);
+    return search.status;
 }

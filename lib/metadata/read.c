@@ -238,9 +238,10 @@ static tr_status merge(json_t *into, json_t *from, const char *where, const char
     return json_object_update(into, from) ? tr__fail_out_of_memory(error) : TR_OK;
 }
 
+/* "sm_20" to "sm_999": the numbers that "target.arch" may have, spelled as atoi reads them back. */
 static bool is_arch(const char *text) {
-    return !strncmp(text, "sm_", 3) && strlen(text) <= 6 &&
-           strspn(text + 3, "0123456789") == strlen(text) - 3 && strlen(text) >= 5;
+    return !strncmp(text, "sm_", 3) && strlen(text) >= 5 && strlen(text) <= 6 &&
+           strspn(text + 3, "0123456789") == strlen(text) - 3 && text[3] != '0' && atoi(text + 3) >= 20;
 }
 
 static bool is_list_of_strings(const json_t *list) {

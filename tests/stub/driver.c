@@ -353,13 +353,13 @@ CUresult cuModuleUnload(CUmodule module) {
     return CUDA_SUCCESS;
 }
 
-static CUfunction make_function(CUmodule module, const char *name) {
+static CUresult make_function(CUmodule module, const char *name, CUfunction *out) {
     CUfunction function = calloc(1, sizeof *function);
-    if (!function) return NULL;
+    if (!function) return CUDA_ERROR_OUT_OF_MEMORY;
     if (!stub_image_find(module->image, module->size, name, function->parameters, 512,
                          &function->parameter_count)) {
         free(function);
-        return NULL;
+        return CUDA_ERROR_NOT_FOUND;
     }
     snprintf(function->name, sizeof function->name, "%s", name);
     function->module = module;
@@ -368,7 +368,9 @@ static CUfunction make_function(CUmodule module, const char *name) {
         memcpy(function->parameters, stub.parameters, sizeof function->parameters);
         function->parameter_count = stub.parameter_count;
     }
-    return function;
+    function->next = module->functions;
+    *out = module->functions = function;
+    return CUDA_SUCCESS;
 }
 
 CUresult cuModuleGetFunction(CUfunction *out, CUmodule module, const char *name) {
@@ -376,13 +378,10 @@ CUresult cuModuleGetFunction(CUfunction *out, CUmodule module, const char *name)
     pthread_mutex_lock(&module->lock);
     CUfunction function = module->functions;
     while (function && strcmp(function->name, name)) function = function->next;
-    if (!function && (function = make_function(module, name))) {
-        function->next = module->functions;
-        module->functions = function;
-    }
+    CUresult result = function ? CUDA_SUCCESS : make_function(module, name, &function);
     pthread_mutex_unlock(&module->lock);
     *out = function;
-    return function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+    return result;
 }
 
 CUresult cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *size, CUmodule module, const char *name) {

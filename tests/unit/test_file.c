@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,21 @@ static void says_why_not(void **state) {
     free(fifo);
 }
 
+/* As root, replacing /dev/null would take it from everybody. */
+static void keeps_what_is_no_file(void **state) {
+    char path[64], got[8] = "";
+    struct stat info;
+    snprintf(path, sizeof path, "%s/pipe", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_int_equal(tr__file_write(path, "abc", 3, NULL), TR_OK);
+    assert_int_equal(read(reader, got, sizeof got), 3);
+    assert_string_equal(got, "abc");
+    assert_true(!stat(path, &info) && S_ISFIFO(info.st_mode));
+    close(reader);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void splits_paths(void **state) {
     const char *cases[][2] = {{"a/b.c", "a"}, {"b.c", "."}, {"/b", "/"}, {"/a/b/c", "/a/b"}};
     for (size_t i = 0; i < 4; i++) {
@@ -101,6 +117,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_then_reads),
         cmocka_unit_test(says_why_not),
+        cmocka_unit_test(keeps_what_is_no_file),
         cmocka_unit_test(splits_paths),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

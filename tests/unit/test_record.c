@@ -121,6 +121,8 @@ static void names_what_is_wrong(void **state) {
          TR_E_PARSE},
         {"{\"triton_runner\": {\"locations\": [[7]]}}", "key 'locations': expected a list of lists",
          TR_E_PARSE},
+        {"{\"triton_runner\": {\"arch\": \"sm_05\"}}", "key 'arch': expected an architecture", TR_E_PARSE},
+        {"{\"triton_runner\": {\"arch\": \"sm_19\"}}", "key 'arch': expected an architecture", TR_E_PARSE},
         {"{\"tensordesc_meta\": [{\"block_size\": [64]}], \"triton_runner\": {\"parameters\": [{\"type\": "
          "\"tensordesc<fp16[64]>\"}]}}",
          "key 'tensordesc_meta[0].elem_size'", TR_E_PARSE},

@@ -1,5 +1,5 @@
 # Debian packages, one per component: `cmake --build … --target package`.
-set(TR_PACKAGE_CONTACT "The libtriton_runner authors <triton-runner@example.org>" CACHE STRING
+set(TR_PACKAGE_CONTACT "libtriton_runner maintainers <maintainers@users.noreply.r-seed-5f998011.example>" CACHE STRING
     "Who maintains the packages that are made: NAME <ADDRESS>")
 
 set(CPACK_GENERATOR DEB)

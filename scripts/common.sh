@@ -38,6 +38,13 @@ Those are Debian's names; install your system's packages of the same libraries, 
         { tail -n 20 "$log" >&2; fail "apt-get could not install them; the log is $log"; }
 }
 
+# apt_architecture NAME: packages of another architecture can be installed beside.
+apt_architecture() {
+    dpkg --print-foreign-architectures | grep -qx "$1" && return
+    [ "$(id -u)" = 0 ] || { sudo dpkg --add-architecture "$1"; return; }
+    dpkg --add-architecture "$1"
+}
+
 # The interpreter that Triton's wheels are made for: the system's, 3.9 – 3.13.
 find_python() {
     local candidate

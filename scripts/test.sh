@@ -14,12 +14,15 @@ tiers=(
     "cache        starts at Python, storms, damage, sealing, hostile files, a soak of minutes"
     "asan         unit tests under address and undefined behaviour sanitizers"
     "tsan         unit tests under the thread sanitizer"
+    "faults       memory, files, the driver, compilers and forks failing at every point of every public function"
     "valgrind     unit tests under valgrind"
-    "fuzz         every fuzzer for 20 seconds"
+    "coverage     lines of lib/ that the unit tests run, and what they do not; only when asked for"
+    "aarch64      cross-built, the unit tests and the CPU device's under qemu; only when asked for"
+    "fuzz         every fuzzer for a minute; only when asked for"
     "abi          exported symbols and structs against the baseline"
     "install      the installed package, used from outside"
     "demo         the demo"
-    "long         soaks and million-run fuzzing; only when asked for"
+    "long         soaks, fuzzing for ten minutes and a million runs each, packages in a bare Debian; only when asked for"
 )
 
 fail() { printf 'error: %s\n' "$*" >&2; return 1; } # a tier fails, the others go on
@@ -31,7 +34,7 @@ usage: scripts/test.sh [--triton VERSION|all] [--tier NAME]…
 Installs what is missing (apt, pip), builds, and runs the tests.
   --triton VERSION   which Triton versions the tests use: one, several with commas, or "all"
                      (default: $triton_default; all: ${triton_all[*]})
-  --tier NAME        only this tier; may be given several times (default: all but "long")
+  --tier NAME        only this tier; may be given several times (default: those that need not be asked for)
 Tiers:
 $(printf '  %s\n' "${tiers[@]}")
 EOF
@@ -52,7 +55,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 if [ ${#chosen[@]} = 0 ]; then
-    for tier in "${tiers[@]}"; do [ "${tier%% *}" = long ] || chosen+=("${tier%% *}"); done
+    for tier in "${tiers[@]}"; do [[ $tier == *"only when asked for" ]] || chosen+=("${tier%% *}"); done
 fi
 
 passed=0 failed=0 skipped=0
@@ -88,6 +91,14 @@ check() {
     esac
 }
 
+# show PATTERN…: the lines of this tier's last log with it, for who reads the output.
+show() {
+    local pattern log
+    # shellcheck disable=SC2012
+    log=$(ls -t "$results/$tier"-*.log | head -n 1)
+    for pattern in "$@"; do grep -E "$pattern" "$log" | sed 's/^/    /'; done
+}
+
 need() { apt_install "${packages_build[@]}" "${packages_test[@]}" "$@"; }
 need_tritons() { triton_folders "${versions[@]}"; TRITON_RUNNER_PYTHON=$(triton_list "${versions[@]}"); export TRITON_RUNNER_PYTHON; }
 
@@ -103,12 +114,29 @@ tier_conformance() { need && need_tritons && build release && suite build/releas
 tier_cache() { need && need_tritons && build release && suite build/release -L cache; }
 tier_asan() { need && need_tritons && build asan && suite build/asan -L unit; }
 tier_tsan() { need && need_tritons && build tsan && suite build/tsan -L unit; }
-tier_valgrind() { need valgrind && need_tritons && build debug && check valgrind scripts/check-valgrind.sh; }
-tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/fuzz.sh 20; }
+tier_valgrind() { need valgrind && need_tritons && build release && check valgrind scripts/check-valgrind.sh && show " s$"; }
+tier_faults() { need && build asan && suite build/asan -L faults && show 'points$' 'points injected'; }
+tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/fuzz.sh 60 && show runs; }
+tier_coverage() {
+    need && need_tritons && build coverage || return
+    find "$root/build/coverage" -name '*.gcda' -delete
+    suite build/coverage -L 'unit|faults' -E 'faults_(files|fork)'
+    check coverage scripts/coverage.py build/coverage && show .
+}
+# Without the tests that start programs: qemu-user hands those to a kernel that can't run them.
+tier_aarch64() {
+    need && apt_architecture arm64 && apt_install gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user-static \
+        libc6-dev:arm64 libffi-dev:arm64 libjansson-dev:arm64 libxxhash-dev:arm64 libcmocka-dev:arm64 || return
+    build aarch64 && suite build/aarch64 -L unit -LE programs
+}
 tier_abi() { need abigail-tools && build release && suite build/release -L abi; }
 tier_install() { need groff && build release && suite build/release -L install; }
 tier_demo() { check demo scripts/demo.sh; }
-tier_long() { need clang libclang-rt-14-dev lintian dpkg-dev && need_tritons && build release && suite build/release -L long; }
+tier_long() {
+    need clang libclang-rt-14-dev lintian dpkg-dev debootstrap && need_tritons && build release && build fuzz || return
+    suite build/release -L long
+    check fuzz scripts/fuzz.sh --runs 1000000 600 && show runs
+}
 
 table=()
 for tier in "${chosen[@]}"; do

@@ -4,8 +4,8 @@
 #include "compilers/triton.h"
 #include "compilers/wire.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <fts.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,28 +29,49 @@ static void add_record(tr__buffer *out, const tr__triton *triton) {
     }
 }
 
-static int by_name(const FTSENT **a, const FTSENT **b) {
-    return strcmp((*a)->fts_name, (*b)->fts_name);
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static bool is_compiled(const FTSENT *entry) {
-    return entry->fts_namelen > 4 && !strcmp(entry->fts_name + entry->fts_namelen - 4, ".pyc");
+static int is_source(const struct dirent *entry) {
+    size_t length = strlen(entry->d_name);
+    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+           (length < 4 || strcmp(entry->d_name + length - 4, ".pyc") != 0);
 }
 
-/* Sizes and times, as somebody may edit a file in place. *seen: how many. */
-static tr_status add_files(tr__buffer *out, const char *folder, size_t *seen, tr_error **error) {
-    char *paths[] = {(char *)folder, NULL};
-    FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
-    for (FTSENT *entry; walk && (entry = fts_read(walk));) {
-        if (entry->fts_info != FTS_F || is_compiled(entry)) continue;
-        const struct stat *info = entry->fts_statp;
-        tr__buffer_printf(out, "%s %lld %lld.%ld\n", entry->fts_path, (long long)info->st_size,
-                          (long long)info->st_mtim.tv_sec, info->st_mtim.tv_nsec);
+static tr_status add_files(tr__buffer *out, const char *folder, size_t *seen, tr_error **error);
+
+static tr_status add_entry(tr__buffer *out, const char *folder, const char *name, size_t *seen,
+                           tr_error **error) {
+    struct stat info;
+    char *path = tr__path_join(folder, name);
+    if (!path) return tr__fail_out_of_memory(error);
+    tr_status status = TR_OK;
+    bool there = !lstat(path, &info);
+    if (there && S_ISDIR(info.st_mode)) status = add_files(out, path, seen, error);
+    if (there && S_ISREG(info.st_mode)) {
+        tr__buffer_printf(out, "%s %lld %lld.%ld\n", path, (long long)info.st_size,
+                          (long long)info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
         ++*seen;
     }
-    int number = errno; /* 0 at the end */
-    if (walk) fts_close(walk);
-    return number == ENOMEM ? tr__fail_out_of_memory(error) : TR_OK;
+    free(path);
+    return status;
+}
+
+/* Sizes and times, as somebody may edit a file in place. *seen: how many. (Not fts, which crashes without memory.) */
+static tr_status add_files(tr__buffer *out, const char *folder, size_t *seen, tr_error **error) {
+    struct dirent **entries;
+    int count = scandir(folder, &entries, is_source, by_name);
+    if (count < 0 && errno == ENOMEM) return tr__fail_out_of_memory(error);
+    if (count < 0 && (errno == EMFILE || errno == ENFILE || errno == EIO))
+        return tr__fail(error, TR_E_IO, "cannot read '%s': %s", folder, strerror(errno));
+    tr_status status = TR_OK;
+    for (int i = 0; i < count; i++) {
+        if (!status) status = add_entry(out, folder, entries[i]->d_name, seen, error);
+        free(entries[i]);
+    }
+    if (count >= 0) free(entries);
+    return status;
 }
 
 tr_status tr__triton_identity(const tr__triton *triton, tr__hash *out, tr_error **error) {

@@ -7,6 +7,15 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static tr_plan *recordings; /* of the whole process, as streams are */
 
+/* Another thread may have been inside when the process forked; and a driver's streams stay with the parent. */
+static void begin_anew(void) {
+    pthread_mutex_init(&lock, NULL);
+    recordings = NULL;
+}
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, begin_anew);
+}
+
 tr_plan *tr__plan_recording(CUstream stream) {
     pthread_mutex_lock(&lock);
     tr_plan *plan = recordings;

@@ -146,10 +146,14 @@ static tr_status read_cluster(tr__reading *reading, tr__scan *scan) {
 /* Behind the parameters, up to the body. */
 static tr_status read_directives(tr__reading *reading, tr__scan *scan, tr_error **error) {
     tr_status status = scan->status;
+    bool threads = false;
     while (!status && scan->token.kind && !tr__scan_is(scan, "{") && !tr__scan_is(scan, ";")) {
-        if (tr__scan_is(scan, ".reqntid"))
+        if (tr__scan_is(scan, ".reqntid") && threads)
+            status = tr__scan_fail(scan, TR_E_PARSE, "a second .reqntid");
+        else if (tr__scan_is(scan, ".reqntid")) {
             status = read_threads(reading, scan, error);
-        else if (tr__scan_is(scan, ".reqnctapercluster"))
+            threads = true;
+        } else if (tr__scan_is(scan, ".reqnctapercluster"))
             status = read_cluster(reading, scan);
         else if (tr__scan_is(scan, ".maxnreg")) {
             tr__scan_next(scan);

@@ -190,6 +190,7 @@ static const struct bad {
      TR_E_PARSE},
     {TR_STAGE_PTX, HEAD ".entry k() .reqntid 2048 { ret; }", "f:3:12: 2048 threads in a CTA", TR_E_RESOURCE},
     {TR_STAGE_PTX, HEAD ".entry k() .reqntid 48, 1, 1 { ret; }", "only whole warps", TR_E_UNSUPPORTED},
+    {TR_STAGE_PTX, HEAD ".entry k() .reqntid 256 .reqntid 128 { ret; }", "a second .reqntid", TR_E_PARSE},
     {TR_STAGE_PTX, HEAD ".entry k() .reqnctapercluster 32 { ret; }", "no GPU has more than 16",
      TR_E_RESOURCE},
     {TR_STAGE_PTX, HEAD ".entry k() { ret; /* ", "f:3:19: the comment does not end", TR_E_PARSE},

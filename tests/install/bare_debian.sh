@@ -27,13 +27,14 @@ debootstrap --variant=minbase --include=ca-certificates "$release" "$root" "$mir
     { tail -n 20 "$work/log"; exit 1; }
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 # The machine's own ways to its mirrors.
+rm -f "$root/etc/apt/sources.list"
 for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources /etc/ssl/certs/ca-certificates.crt \
     /etc/apt/apt.conf.d/*prox*; do
     if [ -e "$file" ]; then cp -L "$file" "$root$file"; fi
 done
 mount -t proc proc "$root/proc"
 [ -c "$root/dev/null" ] || { rm -f "$root/dev/null"; touch "$root/dev/null"; mount --bind /dev/null "$root/dev/null"; }
-cp "$work/packages"/*.deb "$source/tests/install/consumer.c" "$source/examples/kernels/stages/sm_89/vector_add.ptx" "$root/root/"
+cp "$work/packages"/*.deb "$source/tests/install/consumer.c" "$source/examples/kernels/stages/sm_89/vector_add".{ptx,json} "$root/root/"
 inside() {
     chroot "$root" /usr/bin/env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         DEBIAN_FRONTEND=noninteractive ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \

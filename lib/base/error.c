@@ -26,6 +26,12 @@ tr_status tr__fail_out_of_memory(tr_error **error) {
     return TR_E_OUT_OF_MEMORY;
 }
 
+/* Names come from files: none may begin a line of a log, or speak to a terminal. */
+static void in_one_line(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 127) *text = ' ';
+}
+
 tr_status tr__fail(tr_error **error, tr_status status, const char *format, ...) {
     if (!error) return status;
     tr_error *made = calloc(1, sizeof *made);
@@ -38,6 +44,7 @@ tr_status tr__fail(tr_error **error, tr_status status, const char *format, ...) 
         free(made);
         return tr__fail_out_of_memory(error), status;
     }
+    in_one_line(made->message);
     made->status = status;
     tr_error_destroy(*error);
     *error = made;
@@ -47,6 +54,7 @@ tr_status tr__fail(tr_error **error, tr_status status, const char *format, ...) 
 static void put_before(tr_error *error, const char *prefix, const char *between) {
     char *message = NULL;
     if (asprintf(&message, "%s%s%s", prefix, between, error->message) < 0) return;
+    in_one_line(message);
     free(error->message);
     error->message = message;
 }

@@ -13,7 +13,10 @@ typedef struct inspect {
 enum { KEY_KERNEL = 'k', KEY_METADATA = 'm', KEY_JSON = 'j' };
 
 static const struct argp_option described[] = {
-    {.name = "kernel", .key = KEY_KERNEL, .arg = "NAME", .doc = "Which kernel, where the file has several"},
+    {.name = "kernel",
+     .key = KEY_KERNEL,
+     .arg = "NAME",
+     .doc = "Which kernel, where the file has several; default: all"},
     {.name = "metadata",
      .key = KEY_METADATA,
      .arg = "FILE",
@@ -106,13 +109,8 @@ static void print_text(const tr_program *program, const json_t *metadata) {
     }
 }
 
-static int inspect_file(inspect *inspect) {
-    tr_runner *runner = NULL;
+static int inspect_kernel(const inspect *inspect, tr_runner *runner) {
     tr_program *program = NULL;
-    tr_error *error = NULL;
-    tr_runner_options runner_options = TR_RUNNER_OPTIONS_INIT;
-    runner_options.device = "auto";
-    if (tr_runner_create(&runner_options, &runner, &error)) return fail_with(error, false);
     int status = options_load(&inspect->options, runner, &program);
     json_t *metadata = status ? NULL : json_loads(tr_program_metadata(program), 0, NULL);
     if (!status && !metadata) status = fail("out of memory");
@@ -122,6 +120,48 @@ static int inspect_file(inspect *inspect) {
         print_text(program, metadata);
     json_decref(metadata);
     tr_program_destroy(program);
+    return status;
+}
+
+/* The names, one a line, where a file has several kernels and none was chosen; else NULL. */
+static char *several(const inspect *inspect, tr_runner *runner) {
+    tr_program *program = NULL;
+    tr_error *error = NULL;
+    tr_load_options load = TR_LOAD_OPTIONS_INIT;
+    load.metadata = inspect->options.metadata;
+    tr_status status = inspect->options.kernel ? TR_OK
+                                               : tr_load_stage(runner, TR_STAGE_AUTO, inspect->options.file,
+                                                               &load, &program, &error);
+    bool names = status == TR_E_INVALID_ARGUMENT && *tr_error_log(error);
+    char *list = names ? strdup(tr_error_log(error)) : NULL;
+    tr_error_destroy(error);
+    tr_program_destroy(program);
+    return list;
+}
+
+static int inspect_all(inspect *inspect, tr_runner *runner, char *names) {
+    int status = EXIT_OK;
+    char *rest = NULL;
+    const char *before = inspect->json ? "[" : "", *between = inspect->json ? "," : "\n";
+    for (char *name = strtok_r(names, "\n", &rest); name && !status; name = strtok_r(NULL, "\n", &rest)) {
+        fputs(before, stdout);
+        inspect->options.kernel = name;
+        status = inspect_kernel(inspect, runner);
+        before = between;
+    }
+    if (inspect->json && !status) puts("]");
+    return status;
+}
+
+static int inspect_file(inspect *inspect) {
+    tr_runner *runner = NULL;
+    tr_error *error = NULL;
+    tr_runner_options runner_options = TR_RUNNER_OPTIONS_INIT;
+    runner_options.device = "auto";
+    if (tr_runner_create(&runner_options, &runner, &error)) return fail_with(error, false);
+    char *names = several(inspect, runner);
+    int status = names ? inspect_all(inspect, runner, names) : inspect_kernel(inspect, runner);
+    free(names);
     tr_runner_destroy(runner);
     return status;
 }

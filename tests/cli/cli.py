@@ -76,6 +76,13 @@ def inspect():
     types = [parameter["type"] for parameter in record["triton_runner"]["parameters"]]
     check("inspect --json", record["name"] == "matmul" and types[:4] == ["*fp16", "*fp16", "*fp16", "i32"] and
           record["num_warps"] == 4 and "\033" not in text, record)
+    with tempfile.TemporaryDirectory() as folder:
+        both = pathlib.Path(folder) / "both.py"
+        source = (KERNELS / "vector_add.py").read_text()
+        both.write_text(source + source.replace("vector_add", "other"))
+        names = [line.split()[1] for line in run("inspect", both).stdout.decode().splitlines() if line.startswith("kernel")]
+        records = json.loads(run("inspect", "--json", both).stdout)
+        check("inspect several", names == ["vector_add", "other"] == [record["name"] for record in records], names)
 
 
 def launch(folder):

@@ -146,7 +146,7 @@ class Matrix:
                 fault = fault or f"{job['id']}: metadata differs in {', '.join(keys)}"
         if fault:
             self.faults.append(fault)
-        elif lost and not loses_lines(version, job["kernel"], STARTS[job["from"]]):
+        elif lost and not loses_lines(version, job["kernel"], job["arch"], STARTS[job["from"]]):
             self.faults.append(f"{job['id']}: debug locations differ, which is not listed")
         elif lost:
             self.but_locations += 1
@@ -194,7 +194,7 @@ def main():
         matrix.run_version(version, failed)
         print(f"{version}: {time.time() - begun:.0f} s", flush=True)
     print(f"{matrix.same} cells identical ({matrix.stages} stages)")
-    print(f"{matrix.but_locations} identical but for source lines in llir and PTX that the text of ttgir does not hold")
+    print(f"{matrix.but_locations} identical but for source lines in llir and PTX that MLIR's text does not hold")
     print(f"{matrix.cannot} cannot be:")
     for reason, count in matrix.reasons.items():
         print(f"  {count:4} {reason}")

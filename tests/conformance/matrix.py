@@ -37,15 +37,18 @@ def impossible(version, kernel, arch):
     return None
 
 
-# version, kernel, start (patterns): the text of this stage lacks the location of some arguments of loops, so that llir and
-# PTX tell other source lines for what comes of them; cubin and code are the same. It is a loop-carried value whose first
-# value is a constant: Triton 3.5 and later name the argument after it, and MLIR prints no location for the argument, and
-# none for the constant once it was folded with another.
-LOSES_LINES = ((r"3\.[5-9]\.", r"matmul", r"ttgir"), )
+# version, kernel, arch, start (patterns): the text of this stage lacks the location of some arguments of loops, so that
+# llir and PTX tell other source lines for what comes of them; cubin and code are the same. It is a loop-carried value
+# whose first value is a constant: MLIR prints no location for the argument, and none for a constant that was folded with
+# another. The record of a file that the library saved has them.
+LOSES_LINES = (
+    (r"3\.[5-9]\.", r"matmul", r".*", r"ttgir"),
+    (r"3\.4\.", r"matmul_(tma|host)", r"sm_75", r"tt(g?)ir"),
+)
 
 
-def loses_lines(version, kernel, start):
-    return any(all(map(re.match, patterns, (version, kernel, start))) for patterns in LOSES_LINES)
+def loses_lines(version, kernel, arch, start):
+    return any(all(map(re.match, patterns, (version, kernel, arch, start))) for patterns in LOSES_LINES)
 
 
 def source_file(version, kernel):

@@ -16,10 +16,11 @@ def copy_device(x_ptr, out_ptr, rows, columns, BLOCK_R: tl.constexpr, BLOCK_C: t
 
 @triton.jit
 def edges_device(x_ptr, out_ptr, rows, columns, BLOCK: tl.constexpr):
-    """What a block that begins before and ends behind the tensor holds, stored through pointers"""
+    """What a block that begins before and ends behind the tensor holds, stored through pointers. TMA wants the columns to
+    begin at multiples of 16 bytes; rows begin anywhere."""
     source = tl.make_tensor_descriptor(x_ptr, shape=[rows, columns], strides=[columns, 1], block_shape=[BLOCK, BLOCK])
     at = tl.arange(0, BLOCK)
-    block = source.load([tl.program_id(0) * BLOCK // 2 - 4, tl.program_id(1) * BLOCK // 2 - 4])
+    block = source.load([tl.program_id(0) * BLOCK // 2 - 5, tl.program_id(1) * BLOCK // 2 - 8])
     base = (tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)) * BLOCK * BLOCK
     tl.store(out_ptr + base + at[:, None] * BLOCK + at[None, :], block)
 

@@ -25,6 +25,7 @@ typedef struct trcpu_path {
 
 typedef struct trcpu_range { /* of device addresses: [low, high), as a handler may access them */
     uint64_t low, high;
+    uint64_t last; /* where the lanes began last time: a guess where they will next */
 } trcpu_range;
 
 typedef struct trcpu_copy { /* a cp.async that has not landed */

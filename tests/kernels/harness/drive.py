@@ -64,7 +64,19 @@ class Driver:
         return text.value.decode(errors="replace")
 
     def load(self, ptx, kernel):
-        """A function of a PTX text (or a cubin's bytes)"""
+        """A function of a PTX text (or a cubin's bytes)
+
+        A driver older than the PTX names the version it knows: the text is given to it as that, and it refuses what it
+        does not know."""
+        try:
+            return self.load_as_is(ptx, kernel)
+        except DriverError as error:
+            known = re.search(r"current version is '([\d.]+)'", error.detail)
+            if error.name != "CUDA_ERROR_UNSUPPORTED_PTX_VERSION" or not known:
+                raise
+            return self.load_as_is(re.sub(rb"(?m)^\.version [\d.]+", b".version " + known.group(1).encode(), ptx), kernel)
+
+    def load_as_is(self, ptx, kernel):
         log = ctypes.create_string_buffer(8192)
         options = (ctypes.c_int * 2)(JIT_ERROR_LOG, JIT_ERROR_LOG_SIZE)
         values = (pointer * 2)(ctypes.cast(log, pointer), pointer(len(log)))

@@ -62,11 +62,13 @@ def planted(driver, case, ptx, metadata):
     return {"status": "failed" if problems else "passed", "why": "; ".join(problems), "broken": bool(error)}
 
 
-def serve(connection, library, arch, checks, cases):
+def serve(connection, library, arch, checks, isa, cases):
     os.environ["TRITON_RUNNER_CPU_ARCH"] = arch
     os.environ["TRITON_RUNNER_CPU_LOOP_LIMIT"] = str(LOOP_LIMIT)
     if checks:
         os.environ["TRITON_RUNNER_CPU_CHECKS"] = checks
+    if isa:
+        os.environ["TRITON_RUNNER_CPU_ISA"] = isa
     try:
         driver = drive.Driver(library)
     except (OSError, drive.DriverError) as error:
@@ -93,13 +95,15 @@ def serve(connection, library, arch, checks, cases):
 class Isolated:
     """The child, for one library and arch; started again after it was lost"""
 
-    def __init__(self, library, arch, cases):
+    def __init__(self, library, arch, cases, isa=None):
         self.library, self.arch, self.cases, self.child, self.checks = library, arch, cases, None, None
+        self.isa = isa
 
     def start(self):
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
-        self.child = context.Process(target=serve, args=(theirs, self.library, self.arch, self.checks, self.cases), daemon=True)
+        self.child = context.Process(target=serve, args=(theirs, self.library, self.arch, self.checks, self.isa, self.cases),
+                                     daemon=True)
         self.child.start()
         theirs.close()
         return self.receive()

@@ -28,9 +28,10 @@ def arguments():
     parser.add_argument("-k", dest="pattern", default="*", help="only cases whose name matches (shell pattern)")
     parser.add_argument("--cases", default="cases", help="which folder of cases")
     parser.add_argument("--json", type=pathlib.Path, help="write what happened to each case")
-    parser.add_argument("--build", type=pathlib.Path, default=FOLDER.parents[1] / "build" / "kernels",
+    parser.add_argument("--build", type=lambda path: pathlib.Path(path).resolve(), default=FOLDER.parents[1] / "build" / "kernels",
                         help="where compiled kernels are kept")
     parser.add_argument("--goldens", nargs=2, metavar=("FOLDER", "write|compare"))
+    parser.add_argument("--isas", help="of the CPU device, comma-separated: each case runs on all, which agree bit for bit")
     parser.add_argument("--bundle", type=pathlib.Path, help="run what this file holds instead of compiling")
     parser.add_argument("--make-bundle", type=pathlib.Path, help="compile into this file and run nothing")
     parser.add_argument("--compile-only", action="store_true", help="run nothing; a case passes when it compiles")
@@ -61,6 +62,20 @@ def compiled(options, cases, targets):
     for cache in caches:
         cache.close()
     return done
+
+
+def run_on_all(devices, index, ptx, metadata):
+    """The first device's outcome; failed where another's results have other bits"""
+    outcome, *others = [device.run(index, ptx, metadata) for device in devices]
+    for device, other in zip(devices[1:], others):
+        if outcome["status"] != "passed":
+            break
+        if other["status"] != "passed":
+            return other
+        for name, stored in outcome["results"].items():
+            if stored.tobytes() != other["results"][name].tobytes():
+                outcome.update(status="failed", why="%s: not the bits of %s with %s" % (name, devices[0].isa, device.isa))
+    return outcome
 
 
 class Report:
@@ -131,7 +146,8 @@ def main():
         return 0
     report = Report(options.v)
     for version, arch in targets:
-        device = isolate.Isolated(options.driver, arch, cases)
+        devices = [isolate.Isolated(options.driver, arch, cases, isa)
+                   for isa in (options.isas.split(",") if options.isas else [None])]
         for index, case in enumerate(cases):
             why = case.unsupported(version, arch)
             ptx, metadata = programs.get((version, arch, case.name), (None, "not in the bundle"))
@@ -142,7 +158,7 @@ def main():
             elif options.compile_only:
                 outcome = {"status": "passed"}
             else:
-                outcome = device.run(index, ptx, metadata)
+                outcome = run_on_all(devices, index, ptx, metadata)
                 results = outcome.pop("results", None)
                 if goldens and outcome["status"] == "passed":
                     if goldens.writing:
@@ -155,7 +171,8 @@ def main():
             if outcome.get("unusable"):
                 print("the driver cannot be used")
                 return 1
-        device.stop()
+        for device in devices:
+            device.stop()
     if goldens:
         goldens.save()
     if options.json:

@@ -118,7 +118,36 @@ TRCPU_INLINE void store_all(trcpu_warp *warp, const uint32_t *rows, char *to, ui
     }
 }
 
+/* Lanes that are not side by side. All of them at once take no mask, and element after element. */
+#define APART(name, type, place)                                                                             \
+    TRCPU_INLINE void load_##name(trcpu_warp *warp, uint32_t mask, const uint32_t *rows,                     \
+                                  const type address[32], uint32_t bytes, uint32_t count, bool is_signed,    \
+                                  uint32_t width) {                                                          \
+        for (uint32_t k = 0; mask == ~0u && width == 4 && k < count; k++) {                                  \
+            uint32_t *d = ROW_AT(uint32_t, rows[k]);                                                         \
+            LANES d[l] = (uint32_t)read_element(place + k * bytes, bytes, is_signed);                        \
+        }                                                                                                    \
+        if (mask != ~0u || width != 4)                                                                       \
+            ACTIVE_LANES load_lane(warp, rows, l, place, bytes, count, is_signed, width);                    \
+    }                                                                                                        \
+    TRCPU_INLINE void store_##name(trcpu_warp *warp, uint32_t mask, const uint32_t *rows,                    \
+                                   const type address[32], uint32_t bytes, uint32_t count, uint32_t width) { \
+        for (uint32_t l = 0; mask == ~0u && l < 32; l++)                                                     \
+            store_lane(warp, rows, l, place, bytes, count, width);                                           \
+        if (mask != ~0u) ACTIVE_LANES store_lane(warp, rows, l, place, bytes, count, width);                 \
+    }
+APART(apart, uint64_t, trcpu_host_of(address[l]))
+APART(apart_shared, uint32_t, warp->shared + address[l])
+
 /* ---- global ---- */
+/* Loops and grids walk in steps, too far apart for the CPU's own prefetcher: it is told the next one. */
+TRCPU_INLINE void guess_next(trcpu_range *range, uint64_t first, uint32_t span) {
+    uint64_t next = 2 * first - range->last;
+    range->last = first;
+    if (next >= range->low && next < range->high)
+        for (uint32_t at = 0; at < span; at += 64) __builtin_prefetch(trcpu_host_of(next + at));
+}
+
 TRCPU_INLINE const trcpu_insn *access_global(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
                                              uint32_t bytes, uint32_t count, bool is_signed, uint32_t width,
                                              bool write) {
@@ -132,6 +161,7 @@ TRCPU_INLINE const trcpu_insn *access_global(trcpu_warp *warp, const trcpu_insn 
     bool plain = width == bytes || (width == 2 && bytes == 1 && !is_signed);
     if (mask == ~0u && plain && side_by_side(address, whole) && !(address[0] & (whole - 1)) &&
         range_holds(warp, insn, address[0], 32 * whole)) {
+        guess_next(&warp->ranges[insn->slot], address[0], 32 * whole);
         if (write)
             store_all(warp, values, trcpu_host_of(address[0]), bytes, count);
         else
@@ -142,12 +172,10 @@ TRCPU_INLINE const trcpu_insn *access_global(trcpu_warp *warp, const trcpu_insn 
         ACTIVE_LANES if (!place_lane(warp, insn, l, address[l], whole, TRCPU_SPACE_GLOBAL,
                                      write)) return TRCPU_LEAVE;
     }
-    ACTIVE_LANES {
-        if (write)
-            store_lane(warp, values, l, trcpu_host_of(address[l]), bytes, count, width);
-        else
-            load_lane(warp, values, l, trcpu_host_of(address[l]), bytes, count, is_signed, width);
-    }
+    if (write)
+        store_apart(warp, mask, values, address, bytes, count, width);
+    else
+        load_apart(warp, mask, values, address, bytes, count, is_signed, width);
     return insn + 1;
 }
 
@@ -184,12 +212,10 @@ TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn 
             load_all(warp, values, shared + address[0], bytes, count);
         return insn + 1;
     }
-    ACTIVE_LANES {
-        if (write)
-            store_lane(warp, values, l, shared + address[l], bytes, count, width);
-        else
-            load_lane(warp, values, l, shared + address[l], bytes, count, is_signed, width);
-    }
+    if (write)
+        store_apart_shared(warp, mask, values, address, bytes, count, width);
+    else
+        load_apart_shared(warp, mask, values, address, bytes, count, is_signed, width);
     return insn + 1;
 }
 
@@ -287,16 +313,22 @@ HANDLER(create_policy) {
 #define MEMORY TRCPU_FORM_MEMORY
 #define EXACT(op, s, space, A)                                                                               \
     {"ld." s ".b16|u16|s16|f16|bf16", "h=" A "?_", load_##space##2x1, 0, MEMORY},                            \
+        {"ld." s ".b16|u16|s16|f16|bf16", "{h}=" A "?_", load_##space##2x1, 0, MEMORY},                      \
         {"ld." s ".b32|u32|s32|f32", "w=" A "?_", load_##space##4x1, 0, MEMORY},                             \
+        {"ld." s ".b32|u32|s32|f32", "{w}=" A "?_", load_##space##4x1, 0, MEMORY},                           \
         {"ld." s ".v2.b32|u32|s32|f32", "{ww}=" A "?_", load_##space##4x2, 0, MEMORY},                       \
         {"ld." s ".v4.b32|u32|s32|f32", "{wwww}=" A "?_", load_##space##4x4, 0, MEMORY},                     \
         {"ld." s ".b64|u64|s64|f64", "d=" A "?_", load_##space##8x1, 0, MEMORY},                             \
+        {"ld." s ".b64|u64|s64|f64", "{d}=" A "?_", load_##space##8x1, 0, MEMORY},                           \
         {"ld." s ".v2.b64|u64|s64|f64", "{dd}=" A "?_", load_##space##8x2, 0, MEMORY},                       \
         {"st." s ".b16|u16|s16|f16|bf16", "=" A "h?_", store_##space##2x1, 0, MEMORY},                       \
+        {"st." s ".b16|u16|s16|f16|bf16", "=" A "{h}?_", store_##space##2x1, 0, MEMORY},                     \
         {"st." s ".b32|u32|s32|f32", "=" A "w?_", store_##space##4x1, 0, MEMORY},                            \
+        {"st." s ".b32|u32|s32|f32", "=" A "{w}?_", store_##space##4x1, 0, MEMORY},                          \
         {"st." s ".v2.b32|u32|s32|f32", "=" A "{ww}?_", store_##space##4x2, 0, MEMORY},                      \
         {"st." s ".v4.b32|u32|s32|f32", "=" A "{wwww}?_", store_##space##4x4, 0, MEMORY},                    \
-        {"st." s ".b64|u64|s64|f64", "=" A "d?_", store_##space##8x1, 0, MEMORY}, {                          \
+        {"st." s ".b64|u64|s64|f64", "=" A "d?_", store_##space##8x1, 0, MEMORY},                            \
+        {"st." s ".b64|u64|s64|f64", "=" A "{d}?_", store_##space##8x1, 0, MEMORY}, {                        \
         "st." s ".v2.b64|u64|s64|f64", "=" A "{dd}?_", store_##space##8x2, 0, MEMORY                         \
     }
 #define LOADS(s, A, handler)                                                                                 \

@@ -44,7 +44,7 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     } else {
         LANES copy->size[l] = bytes;
     }
-    for (uint32_t l = 0; l < 32; l++) none |= (uint32_t)(copy->size[l] == 0) << l;
+    LANES none |= (uint32_t)(copy->size[l] == 0) << l;
     if (!all_in_shared(warp, mask, copy->to, bytes))
         ACTIVE_LANES if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED,
                                      true)) return TRCPU_LEAVE;
@@ -53,8 +53,11 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     if (flight) return trcpu_inflight_report(warp, insn, lane, flight, copy->to[lane], true);
     uint32_t reading = mask & ~none;
     bool whole = true;
-    if (with_size)
-        for (uint32_t l = 0; l < 32; l++) whole &= copy->size[l] == bytes || copy->size[l] == 0;
+    if (with_size) {
+        uint32_t parts = 0;
+        LANES parts |= copy->size[l] != bytes && copy->size[l] != 0;
+        whole = !parts;
+    }
     if (reading && !(whole && all_in_range(warp, insn, reading, source, bytes))) {
         for (uint32_t l = 0; l < 32; l++) {
             if (!(reading >> l & 1)) continue;
@@ -90,6 +93,12 @@ HANDLER(copy_unless) {
 
 static void land(trcpu_warp *warp, const trcpu_copy *copy) {
     char *shared = warp->shared;
+    uint32_t others = 0;
+    LANES others |= copy->size[l] ^ 16;
+    if (copy->mask == ~0u && !others) {
+        for (uint32_t l = 0; l < 32; l++) memcpy(shared + copy->to[l], copy->from[l], 16);
+        return;
+    }
     for (uint32_t rest = copy->mask; rest; rest &= rest - 1) {
         uint32_t l = (uint32_t)__builtin_ctz(rest);
         char *to = shared + copy->to[l];

@@ -174,6 +174,20 @@ static inline int narrow_flags(const trcpu_insn *insn) {
            (insn->flags & TRCPU_HAS_SAT ? TRCPU_SATFINITE : 0);
 }
 
+/* To nearest and nothing else, as nearly all are. */
+TRCPU_INLINE bool narrow_plainly(uint32_t *out, const float *in, trcpu_format format, uint32_t rounding,
+                                 int flags) {
+    if (rounding != TRCPU_ROUND_NEAREST || flags) return false;
+    if (format == TRCPU_F16) {
+        LANES out[l] = trcpu_narrow(in[l], TRCPU_F16, TRCPU_ROUND_NEAREST, 0);
+    } else if (format == TRCPU_BF16) {
+        LANES out[l] = trcpu_narrow(in[l], TRCPU_BF16, TRCPU_ROUND_NEAREST, 0);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /* mode: rounding, and what it becomes in bits 2 and 3 */
 HANDLER(f32_half) {
     (void)mask;
@@ -181,7 +195,8 @@ HANDLER(f32_half) {
     float in[32];
     const float *a = ROW(float, 1);
     LANES in[l] = insn->flags & TRCPU_HAS_FTZ ? flush(a[l]) : a[l];
-    trcpu_row_narrow(ROW(uint32_t, 0), in, format, insn->mode & 3, narrow_flags(insn));
+    if (!narrow_plainly(ROW(uint32_t, 0), in, format, insn->mode & 3, narrow_flags(insn)))
+        trcpu_row_narrow(ROW(uint32_t, 0), in, format, insn->mode & 3, narrow_flags(insn));
     return insn + 1;
 }
 
@@ -213,8 +228,14 @@ static trcpu_format format_of(uint32_t kind) {
 /* Two f32 into one register; the first source goes above. mode: rounding, format above. */
 HANDLER(f32_pair) {
     (void)mask;
-    trcpu_row_narrow_pair(ROW(uint32_t, 0), ROW(float, 1), ROW(float, 2), format_of(insn->mode >> 2 & 3),
-                          insn->mode & 3, narrow_flags(insn));
+    uint32_t high[32], low[32], *d = ROW(uint32_t, 0);
+    const trcpu_format format = format_of(insn->mode >> 2 & 3);
+    if (narrow_plainly(high, ROW(float, 1), format, insn->mode & 3, narrow_flags(insn)) &&
+        narrow_plainly(low, ROW(float, 2), format, insn->mode & 3, narrow_flags(insn))) {
+        LANES d[l] = high[l] << 16 | low[l];
+        return insn + 1;
+    }
+    trcpu_row_narrow_pair(d, ROW(float, 1), ROW(float, 2), format, insn->mode & 3, narrow_flags(insn));
     return insn + 1;
 }
 

@@ -5,6 +5,7 @@
 /* Where the rows of `count` matrices lie: lanes 8i … 8i + 7 say it for matrix i. NULL: one is outside. */
 static char *const *find_rows(trcpu_warp *warp, const trcpu_insn *insn, const uint32_t *address,
                               uint32_t count, char **rows, bool write) {
+    const uint32_t flights = warp->cta->inflight.readers + warp->cta->inflight.writers;
     for (uint32_t i = 0; i < 8 * count; i++) {
         uint32_t at = address[i] + (uint32_t)insn->imm;
         if (at % 16 || at > warp->shared_bytes || warp->shared_bytes - at < 16) {
@@ -12,6 +13,7 @@ static char *const *find_rows(trcpu_warp *warp, const trcpu_insn *insn, const ui
             return NULL;
         }
         rows[i] = warp->shared + at;
+        if (!flights) continue;
         const trcpu_flight *flight = trcpu_inflight_find(&warp->cta->inflight, at, at + 16, write);
         if (flight) {
             trcpu_inflight_report(warp, insn, i, flight, at, write);

@@ -47,7 +47,8 @@ TRCPU_INLINE void run_warp(trcpu_warp *warp, trcpu_counts *counters) {
         if (!trcpu_warp_select(warp) || warp->paused) break;
     }
     if (warp->state == TRCPU_WARP_DONE)
-        for (uint32_t id = 0; id < 16; id++) trcpu_barrier_check(warp->cta, id);
+        for (uint32_t id = 0; id < 16; id++)
+            if (warp->cta->barriers[id].arrived) trcpu_barrier_check(warp->cta, id);
 }
 
 static void run(trcpu_warp *warp) {

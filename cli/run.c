@@ -1,6 +1,7 @@
 /* triton-runner run: one kernel, its arguments from the command line, its results into files. */
 #include "argument.h"
 #include "options.h"
+#include "profile.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ typedef struct run {
     uint64_t *memory; /* per argument: its device memory, 0 for none */
     size_t count;
     unsigned repeat;
-    bool profile;
+    bool profile, profile_json;
 } run;
 
 enum { KEY_GRID = 'g', KEY_ARG = 'a', KEY_DEVICE = 'd', KEY_REPEAT = 'r', KEY_PROFILE = 300 };
@@ -32,7 +33,11 @@ static const struct argp_option described[] = {
      .arg = "DEVICE",
      .doc = "auto (a GPU, else the CPU device), cpu, cuda, cuda:N; default: auto"},
     {.name = "repeat", .key = KEY_REPEAT, .arg = "N", .doc = "Launch N times and print the median time"},
-    {.name = "profile", .key = KEY_PROFILE, .doc = "Print what the CPU device counted"},
+    {.name = "profile",
+     .key = KEY_PROFILE,
+     .arg = "json",
+     .flags = OPTION_ARG_OPTIONAL,
+     .doc = "Print what the CPU device counted, as tables or as JSON"},
     {0},
 };
 
@@ -74,7 +79,11 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         if (*end || !run->repeat || run->repeat > 10000000)
             argp_error(state, "--repeat '%s': write a number from 1 to 10000000", text);
         return 0;
-    case KEY_PROFILE: run->profile = true; return 0;
+    case KEY_PROFILE:
+        if (text && strcmp(text, "json") != 0) argp_error(state, "--profile=%s: json or nothing", text);
+        run->profile = true;
+        run->profile_json = text != NULL;
+        return 0;
     case ARGP_KEY_ARG:
         if (run->options.file) argp_error(state, "one file at a time");
         run->options.file = text;
@@ -188,13 +197,14 @@ static int bring_back(run *run, tr_runner *runner) {
     return EXIT_OK;
 }
 
-static int print_counters(tr_runner *runner) {
+static int print_counters(tr_runner *runner, bool as_json) {
     char *json = NULL;
     tr_error *error = NULL;
     if (tr_runner_report(runner, TR_REPORT_COUNTERS, &json, &error)) return fail_with(error, false);
-    puts(json);
+    int status = as_json ? EXIT_OK : profile_print(json);
+    if (as_json) puts(json);
     tr_free(json);
-    return EXIT_OK;
+    return status;
 }
 
 static int run_kernel(run *run, tr_runner *runner, const tr_kernel *kernel) {
@@ -208,7 +218,7 @@ static int run_kernel(run *run, tr_runner *runner, const tr_kernel *kernel) {
         (bring(run, runner, kernel, values, maps, &error) || launch(run, runner, kernel, values, &error)))
         status = fail_with(error, run->options.log);
     if (!status) status = bring_back(run, runner);
-    if (!status && run->profile) status = print_counters(runner);
+    if (!status && run->profile) status = print_counters(runner, run->profile_json);
     for (size_t i = 0; run->memory && i < run->count; i++)
         if (run->memory[i]) tr_device_free(runner, run->memory[i], NULL);
     free(run->memory);

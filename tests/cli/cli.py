@@ -99,6 +99,15 @@ def launch(folder):
     check("run", ran.returncode == 0 and got.dtype == np.float32 and got.shape == (5, 1000) and
           np.abs(got - wanted).max() <= 2**-23 * np.abs(wanted).max(), ran.stderr.decode())
     check("run --repeat", b"median" in ran.stdout, ran.stdout)
+    base = ["run", STAGES / "vector_add.ptx", "--device", "cpu", "--grid", 5, "--arg", "in:%s" % (folder / "x.npy"),
+            "--arg", "in:f32:%s" % (folder / "y.npy"), "--arg", "out:f32[5000]=%s" % z, "--arg", "i32:5000"]
+    ran = run(*base, "--profile=json")
+    counted = json.loads(ran.stdout)["device"]["launches"][0] if ran.returncode == 0 else {}
+    check("run --profile=json", counted.get("kernel") == "vector_add" and counted["bytes"]["global_read"] == 2 * 5000 * 4
+          and counted["bytes"]["global_written"] == 5000 * 4, ran.stdout)
+    ran = run(*base, "--profile")
+    check("run --profile", b"vector_add.py:" in ran.stdout and b" 40000 " in ran.stdout and b"conflicts" in ran.stdout, ran.stdout)
+    refused(2, ["--profile=xml"], *base, "--profile=xml")
 
     half = random.standard_normal((37, 781)).astype(np.float32)
     np.save(folder / "rows.npy", half)

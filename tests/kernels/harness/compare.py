@@ -9,7 +9,7 @@ import numpy as np
 from . import dtypes
 from .case import ANYTHING
 
-SAMPLE = 64
+SAMPLE = 16  # elements kept of a result
 
 # What the PTX ISA leaves to the hardware: results may differ from one device to another in the last bits.
 APPROXIMATE = (
@@ -22,6 +22,16 @@ APPROXIMATE = (
 def approximations(ptx):
     return [what for what, pattern in APPROXIMATE if pattern.search(ptx)]
 
+
+def distance(actual, expected, type_):
+    """(largest difference in units in the last place of the expected value, and as a share of the largest of them)"""
+    difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+    same = (actual == expected) | (np.isnan(difference) & (np.isnan(actual) == np.isnan(expected)))
+    difference[same] = 0.0
+    size = np.abs(np.where(np.isfinite(expected), expected, 0.0)).astype(np.float64)
+    bits = dtypes.MANTISSA_BITS.get(type_, 0)
+    unit = np.where(size > 0, 2.0**(np.floor(np.log2(np.maximum(size, 1e-300))) - bits), np.inf)
+    return float(np.max(difference / unit, initial=0.0)), float(np.max(difference, initial=0.0) / (np.max(size, initial=0.0) or 1.0))
 
 
 def mismatch(actual, expected, rtol, atol):
@@ -116,13 +126,15 @@ class Goldens:
         self.of(version, arch)[case.name] = record
 
     def compare(self, case, version, arch, ptx, results):
-        """([problems], {"identical": bool, "difference": largest relative to the tolerance, "because": […]})"""
+        """([problems], {"identical": bool, "difference": largest relative to the tolerance, "because": […],
+        "ulps": {type: largest}, "relative": {type: largest, to the largest element}})"""
         record = self.of(version, arch).get(case.name)
         if record is None:
             return [], {}
         if record["ptx"] != self.program(ptx):
             return ["the golden belongs to another PTX: write it again"], {}
         reasons, problems, worst, identical = approximations(ptx.decode()), [], 0.0, True
+        ulps, relative = {}, {}
         for parameter in case.parameters:
             if parameter.name not in results:
                 continue
@@ -134,12 +146,15 @@ class Goldens:
                 problems.append("%s: not bit-identical to hardware" % parameter.name)
                 continue
             sample = np.frombuffer(bytes.fromhex(kept["sample"]), stored.dtype)
-            text, share = mismatch(dtypes.decode(stored.reshape(-1)[::kept["step"]], parameter.type),
-                                   dtypes.decode(sample, parameter.type), 2 * case.tolerance.rtol, 2 * case.tolerance.atol)
+            ours, theirs = (dtypes.decode(each, parameter.type) for each in (stored.reshape(-1)[::kept["step"]], sample))
+            text, share = mismatch(ours, theirs, 2 * case.tolerance.rtol, 2 * case.tolerance.atol)
             worst = max(worst, share)
+            for told, most in zip((ulps, relative), distance(ours, theirs, parameter.type)):
+                told[parameter.type] = max(told.get(parameter.type, 0.0), most)
             if text:
                 problems.append("%s: against hardware: %s" % (parameter.name, text))
-        return problems, {"identical": identical, "difference": worst, "because": reasons}
+        return problems, {"identical": identical, "difference": worst, "because": reasons, "ulps": ulps,
+                          "relative": relative}
 
     def save(self):
         if not self.writing:

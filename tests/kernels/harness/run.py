@@ -32,6 +32,7 @@ def arguments():
                         help="where compiled kernels are kept")
     parser.add_argument("--goldens", nargs=2, metavar=("FOLDER", "write|compare"))
     parser.add_argument("--isas", help="of the CPU device, comma-separated: each case runs on all, which agree bit for bit")
+    parser.add_argument("--differences", action="store_true", help="with goldens: a table of how far results are from them")
     parser.add_argument("--bundle", type=pathlib.Path, help="run what this file holds instead of compiling")
     parser.add_argument("--make-bundle", type=pathlib.Path, help="compile into this file and run nothing")
     parser.add_argument("--compile-only", action="store_true", help="run nothing; a case passes when it compiles")
@@ -101,6 +102,19 @@ class Report:
         if status == "failed" or self.verbose:
             why = " ".join(outcome.get("why", "").split())
             print("%-7s %s %s %s%s" % (status, version, arch, case.name, ": " + why[:1500] if why else ""), flush=True)
+
+    def differences(self):
+        """How far results are from hardware's, by what the PTX leaves open and by the type of the result"""
+        rows = {}
+        for record in self.records:
+            golden = record.get("golden") or {}
+            for type_, ulps in golden.get("ulps", {}).items():
+                row = rows.setdefault((", ".join(golden["because"]), type_), [0, 0.0, 0.0])
+                row[:] = row[0] + 1, max(row[1], ulps), max(row[2], golden["relative"][type_])
+        print("\n| what PTX leaves open | result | cases that differ | most, in ulps | most, of the largest element |"
+              "\n|---|---|---|---|---|")
+        for (because, type_), (cases, ulps, relative) in sorted(rows.items()):
+            print("| %s | %s | %d | %.3g | %.2g |" % (because, type_, cases, ulps, relative))
 
     def summary(self, goldens):
         print("\n%-8s %-6s %7s %7s %7s %8s %8s" % ("triton", "arch", "passed", "failed", "skipped", "kernels", "seconds")
@@ -177,6 +191,8 @@ def main():
         goldens.save()
     if options.json:
         options.json.write_text(json.dumps(report.records, indent=1))
+    if options.differences:
+        report.differences()
     report.summary(options.goldens)
     return 0 if report.counts["passed"] and not report.counts["failed"] else 1
 

@@ -1,5 +1,7 @@
 #include "argument.h"
 
+#include "command.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -104,4 +106,36 @@ char *argument_parse(const char *text, argument *out) {
 void argument_release(argument *argument) {
     free(argument->array.data);
     argument->array.data = NULL;
+}
+
+tr_status argument_bind(const argument *argument, uint64_t memory, const tr_kernel *kernel, size_t param,
+                        tr_arg *out, tr_tensor_map *map, tr_error **error) {
+    const npy_array *array = &argument->array;
+    tr_param_info info = TR_PARAM_INFO_INIT;
+    *out = array->data ? tr_arg_ptr(memory) : argument->value;
+    if (!array->data || tr_kernel_param(kernel, param, &info) || info.type != TR_TYPE_TENSOR_MAP)
+        return TR_OK;
+    tr_tensor tensor = TR_TENSOR_INIT;
+    tensor.ptr = memory;
+    tensor.element = array->element;
+    tensor.rank = (uint32_t)array->rank;
+    int64_t stride = 1;
+    for (size_t axis = array->rank < 5 ? array->rank : 5; axis-- > 0; stride *= tensor.shape[axis]) {
+        tensor.shape[axis] = (int64_t)array->shape[axis];
+        tensor.strides[axis] = stride;
+    }
+    *out = tr_arg_map(map);
+    return tr_tensor_map_encode(kernel, param, &tensor, map, error);
+}
+
+int argument_bring_back(argument *argument, tr_runner *runner, uint64_t memory) {
+    tr_error *error = NULL;
+    if (!argument->output) return EXIT_OK;
+    if (tr_device_read(runner, argument->array.data, memory, argument->array.bytes, &error))
+        return fail_with(error, false);
+    char *problem = npy_write(argument->output, &argument->array);
+    if (!problem) return EXIT_OK;
+    fail("%s", problem);
+    free(problem);
+    return EXIT_FAILED;
 }

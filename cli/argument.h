@@ -22,4 +22,11 @@ typedef struct argument {
 char *argument_parse(const char *text, argument *out);
 void argument_release(argument *argument);
 
+/* What the kernel's parameter gets: the value; the array's device copy, or a descriptor of it, for which `map` is room. */
+tr_status argument_bind(const argument *argument, uint64_t memory, const tr_kernel *kernel, size_t param,
+                        tr_arg *out, tr_tensor_map *map, tr_error **error);
+
+/* Its device copy into its file, if it has one. An exit status. */
+int argument_bring_back(argument *argument, tr_runner *runner, uint64_t memory);
+
 #endif

@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include "profile.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,4 +195,29 @@ void options_show_progress(options *options) {
 void options_hide_progress(void) {
     if (progress.shown) fputs("\r\033[K", stderr);
     progress.shown = false;
+}
+
+int options_prepare(options *options, tr_program **program) {
+    tr_stage to = options->compile.assembler ? TR_STAGE_CUBIN : TR_STAGE_PTX;
+    if (tr_program_stage(*program) >= to) return EXIT_OK;
+    tr_program *compiled = NULL;
+    tr_error *error = NULL;
+    options_show_progress(options);
+    tr_status status = tr_compile_to(*program, to, &options->compile, &compiled, &error);
+    options_hide_progress();
+    if (status) return fail_with(error, options->log);
+    if (options->log) fputs(tr_program_log(compiled), stderr);
+    tr_program_destroy(*program);
+    *program = compiled;
+    return EXIT_OK;
+}
+
+int options_print_counters(tr_runner *runner, bool as_json) {
+    char *json = NULL;
+    tr_error *error = NULL;
+    if (tr_runner_report(runner, TR_REPORT_COUNTERS, &json, &error)) return fail_with(error, false);
+    int status = as_json ? EXIT_OK : profile_print(json);
+    if (as_json) puts(json);
+    tr_free(json);
+    return status;
 }

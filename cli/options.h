@@ -28,6 +28,13 @@ void options_release(options *options);
 /* Loads the file; on failure says why. */
 int options_load(const options *options, tr_runner *runner, tr_program **out);
 
+/* With compile's options as far as PTX, which every device takes; to a cubin only when an assembler was asked for. An
+   exit status. */
+int options_prepare(options *options, tr_program **program);
+
+/* What the runner and the CPU device counted, as tables or as JSON. An exit status. */
+int options_print_counters(tr_runner *runner, bool as_json);
+
 /* Shows stages as they are reached, on a terminal only. Sets progress in `compile`. */
 void options_show_progress(options *options);
 void options_hide_progress(void);

@@ -1,16 +1,16 @@
 /* triton-runner run: one kernel, its arguments from the command line, its results into files. */
 #include "argument.h"
+#include "clock.h"
 #include "options.h"
-#include "profile.h"
+#include "plan.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct run {
     options options; /* first: the child parser's input */
-    const char *device;
+    const char *device, *plan;
     tr_launch_config config;
     argument *arguments;
     uint64_t *memory; /* per argument: its device memory, 0 for none */
@@ -19,7 +19,7 @@ typedef struct run {
     bool profile, profile_json;
 } run;
 
-enum { KEY_GRID = 'g', KEY_ARG = 'a', KEY_DEVICE = 'd', KEY_REPEAT = 'r', KEY_PROFILE = 300 };
+enum { KEY_GRID = 'g', KEY_ARG = 'a', KEY_DEVICE = 'd', KEY_REPEAT = 'r', KEY_PROFILE = 300, KEY_PLAN };
 
 static const struct argp_option described[] = {
     {.name = "grid", .key = KEY_GRID, .arg = "X[,Y[,Z]]", .doc = "Number of program instances (required)"},
@@ -33,6 +33,10 @@ static const struct argp_option described[] = {
      .arg = "DEVICE",
      .doc = "auto (a GPU, else the CPU device), cpu, cuda, cuda:N; default: auto"},
     {.name = "repeat", .key = KEY_REPEAT, .arg = "N", .doc = "Launch N times and print the median time"},
+    {.name = "plan",
+     .key = KEY_PLAN,
+     .arg = "FILE.json",
+     .doc = "Instead of FILE: kernels, grids, arguments, dependencies and repeats, launched as one plan"},
     {.name = "profile",
      .key = KEY_PROFILE,
      .arg = "json",
@@ -84,11 +88,17 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         run->profile = true;
         run->profile_json = text != NULL;
         return 0;
+    case KEY_PLAN: run->plan = text; return 0;
     case ARGP_KEY_ARG:
         if (run->options.file) argp_error(state, "one file at a time");
         run->options.file = text;
         return 0;
     case ARGP_KEY_END:
+        if (run->plan && (run->options.file || run->count || run->config.grid[0] != UINT32_MAX))
+            argp_error(
+                state,
+                "--plan brings its kernels, grids and arguments along; leave FILE, --grid and --arg out");
+        if (run->plan) return 0;
         if (!run->options.file) argp_error(state, "which file?");
         if (run->config.grid[0] == UINT32_MAX)
             argp_error(state, "--grid is missing: the number of programs, as --grid 64 or --grid 8,4");
@@ -125,86 +135,40 @@ static tr_status bring(run *run, tr_runner *runner, const tr_kernel *kernel, tr_
                        tr_tensor_map *maps, tr_error **error) {
     for (size_t i = 0; i < run->count; i++) {
         argument *argument = &run->arguments[i];
-        values[i] = argument->value;
         const npy_array *array = &argument->array;
-        if (!array->data) continue;
-        tr_status status = tr_device_alloc(runner, array->bytes ? array->bytes : 1, &run->memory[i], error);
-        if (!status) status = tr_device_write(runner, run->memory[i], array->data, array->bytes, error);
+        tr_status status = TR_OK;
+        if (array->data)
+            status = tr_device_alloc(runner, array->bytes ? array->bytes : 1, &run->memory[i], error);
+        if (!status && array->data)
+            status = tr_device_write(runner, run->memory[i], array->data, array->bytes, error);
+        if (!status) status = argument_bind(argument, run->memory[i], kernel, i, &values[i], &maps[i], error);
         if (status) return status;
-        values[i] = tr_arg_ptr(run->memory[i]);
-        tr_param_info info = TR_PARAM_INFO_INIT;
-        if (tr_kernel_param(kernel, i, &info) || info.type != TR_TYPE_TENSOR_MAP) continue;
-        tr_tensor tensor = TR_TENSOR_INIT;
-        tensor.ptr = run->memory[i];
-        tensor.element = array->element;
-        tensor.rank = (uint32_t)array->rank;
-        int64_t stride = 1;
-        for (size_t axis = array->rank < 5 ? array->rank : 5; axis-- > 0; stride *= tensor.shape[axis]) {
-            tensor.shape[axis] = (int64_t)array->shape[axis];
-            tensor.strides[axis] = stride;
-        }
-        status = tr_tensor_map_encode(kernel, i, &tensor, &maps[i], error);
-        if (status) return status;
-        values[i] = tr_arg_map(&maps[i]);
     }
     return TR_OK;
-}
-
-static int by_value(const void *a, const void *b) {
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
 }
 
 static tr_status launch(run *run, tr_runner *runner, const tr_kernel *kernel, const tr_arg *values,
                         tr_error **error) {
     unsigned times = run->repeat ? run->repeat : 1;
-    double *took = calloc(times, sizeof *took);
-    tr_status status = took ? TR_OK : TR_E_OUT_OF_MEMORY;
+    timings timings = {0};
+    tr_status status = timings_reserve(&timings, times) ? TR_OK : TR_E_OUT_OF_MEMORY;
     for (unsigned i = 0; !status && i < times; i++) {
-        double start = now();
+        double start = clock_ms();
         status = tr_launch(kernel, &run->config, values, run->count, error);
         if (!status) status = tr_device_synchronize(runner, error);
-        took[i] = now() - start;
+        timings_add(&timings, clock_ms() - start);
     }
-    if (!status && run->repeat) {
-        qsort(took, times, sizeof *took, by_value);
-        printf("%s: median %.4f ms of %u launches (least %.4f, most %.4f), launch to finish\n",
-               run->options.file, took[times / 2], times, took[0], took[times - 1]);
-    }
-    free(took);
+    if (!status && run->repeat) timings_print(&timings, run->options.file);
+    timings_free(&timings);
     return status;
 }
 
 static int bring_back(run *run, tr_runner *runner) {
     for (size_t i = 0; i < run->count; i++) {
-        argument *argument = &run->arguments[i];
-        if (!argument->output) continue;
-        tr_error *error = NULL;
-        if (tr_device_read(runner, argument->array.data, run->memory[i], argument->array.bytes, &error))
-            return fail_with(error, false);
-        char *problem = npy_write(argument->output, &argument->array);
-        if (!problem) continue;
-        fail("%s", problem);
-        free(problem);
-        return EXIT_FAILED;
+        int status = argument_bring_back(&run->arguments[i], runner, run->memory[i]);
+        if (status) return status;
     }
     return EXIT_OK;
-}
-
-static int print_counters(tr_runner *runner, bool as_json) {
-    char *json = NULL;
-    tr_error *error = NULL;
-    if (tr_runner_report(runner, TR_REPORT_COUNTERS, &json, &error)) return fail_with(error, false);
-    int status = as_json ? EXIT_OK : profile_print(json);
-    if (as_json) puts(json);
-    tr_free(json);
-    return status;
 }
 
 static int run_kernel(run *run, tr_runner *runner, const tr_kernel *kernel) {
@@ -218,30 +182,13 @@ static int run_kernel(run *run, tr_runner *runner, const tr_kernel *kernel) {
         (bring(run, runner, kernel, values, maps, &error) || launch(run, runner, kernel, values, &error)))
         status = fail_with(error, run->options.log);
     if (!status) status = bring_back(run, runner);
-    if (!status && run->profile) status = print_counters(runner, run->profile_json);
+    if (!status && run->profile) status = options_print_counters(runner, run->profile_json);
     for (size_t i = 0; run->memory && i < run->count; i++)
         if (run->memory[i]) tr_device_free(runner, run->memory[i], NULL);
     free(run->memory);
     free(maps);
     free(values);
     return status;
-}
-
-/* With compile's options as far as PTX, which every device takes; to a cubin only when an assembler was asked
- * for. */
-static int prepare(run *run, tr_program **program) {
-    tr_stage to = run->options.compile.assembler ? TR_STAGE_CUBIN : TR_STAGE_PTX;
-    if (tr_program_stage(*program) >= to) return EXIT_OK;
-    tr_program *compiled = NULL;
-    tr_error *error = NULL;
-    options_show_progress(&run->options);
-    tr_status status = tr_compile_to(*program, to, &run->options.compile, &compiled, &error);
-    options_hide_progress();
-    if (status) return fail_with(error, run->options.log);
-    if (run->options.log) fputs(tr_program_log(compiled), stderr);
-    tr_program_destroy(*program);
-    *program = compiled;
-    return EXIT_OK;
 }
 
 static int run_file(run *run) {
@@ -251,11 +198,9 @@ static int run_file(run *run) {
     tr_program *program = NULL;
     tr_kernel *kernel = NULL;
     tr_error *error = NULL;
-    if (run->profile)
-        setenv("TRITON_RUNNER_CPU_COUNTERS", "1", 1); /* the CPU device counts where it is told to */
     if (tr_runner_create(&runner_options, &runner, &error)) return fail_with(error, false);
     int status = options_load(&run->options, runner, &program);
-    if (!status) status = prepare(run, &program);
+    if (!status) status = options_prepare(&run->options, &program);
     if (!status && tr_kernel_create(program, &kernel, &error)) status = fail_with(error, run->options.log);
     if (!status) status = run_kernel(run, runner, kernel);
     tr_kernel_destroy(kernel);
@@ -271,14 +216,20 @@ int command_run(int argc, char **argv) {
         .options = described,
         .parser = parse,
         .children = children,
-        .args_doc = "FILE",
+        .args_doc = "FILE\n--plan FILE.json",
         .doc = "Launches the kernel in FILE. Arguments are given in the kernel's order, without constants."};
     run run = {.options.compile = TR_COMPILE_OPTIONS_INIT, .config = TR_LAUNCH_CONFIG_INIT, .device = "auto"};
     run.config.grid[0] = UINT32_MAX; /* not given yet */
     argp_err_exit_status = EXIT_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &run);
     int status = options_finish(&run.options);
-    if (!status) status = run_file(&run);
+    if (!status && run.profile)
+        setenv("TRITON_RUNNER_CPU_COUNTERS", "1", 1); /* the CPU device counts where it is told to */
+    if (!status && run.plan)
+        status = plan_run(&(plan_options){run.plan, run.device, &run.options, run.repeat, run.profile,
+                                         run.profile_json});
+    else if (!status)
+        status = run_file(&run);
     for (size_t i = 0; i < run.count; i++) argument_release(&run.arguments[i]);
     free(run.arguments);
     options_release(&run.options);

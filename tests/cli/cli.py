@@ -149,6 +149,82 @@ def wrong_arguments(folder):
     refused(1, ["z.npy"], *base, x, "--arg", x, "--arg", "out:f32[9]=/nowhere/z.npy", "--arg", "i32:1")
 
 
+def write_plan(folder, plan):
+    path = folder / "plan.json"
+    path.write_text(plan if isinstance(plan, str) else json.dumps(plan))
+    return path
+
+
+def plans(folder):
+    """x + y twice side by side, added up and normalized; a copy, a fill, a repeated entry"""
+    random = np.random.default_rng(2)
+    x, y = random.standard_normal((2, 40, 100)).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", y)
+    plan = {
+        "arrays": {"x": "in:%s" % (folder / "x.npy"), "y": "in:%s" % (folder / "y.npy"), "a": "tmp:f32[40,100]",
+                   "b": "tmp:f32[40,100]", "sum": "tmp:f32[4000]", "out": "out:f32[40,100]=%s" % (folder / "out.npy"),
+                   "kept": "out:f32[40,100]=%s" % (folder / "kept.npy"), "half": "out:u8[8]=%s" % (folder / "half.npy")},
+        "kernels": {"add": str(STAGES / "vector_add.ptx"), "softmax": {"file": str(STAGES / "softmax.ptx"), "kernel": "softmax"}},
+        "entries": [
+            {"kernel": "add", "grid": 4, "args": ["x", "y", "a", "i32:4000"]},
+            {"kernel": "add", "grid": [4, 1], "args": ["y", "y", "b", "i32:4000"], "after": []},
+            {"copy": {"to": "kept", "from": "b"}, "after": [1]},
+            {"kernel": "add", "grid": [4, 1, 1], "args": ["b", "x", "b", "i32:4000"], "after": [1, 2], "repeat": 3},
+            {"kernel": "add", "grid": 4, "args": ["a", "b", "sum", "i32:4000"], "after": [0, 3]},
+            {"kernel": "softmax", "grid": 40, "args": ["sum", "out", "i32:100", "i32:100", "i32:100"]},
+            {"fill": {"to": "half", "value": 171, "bytes": 4}, "after": []}]}
+    ran = run("run", "--plan", write_plan(folder, plan), "--device", "cpu", "--repeat", 3)
+    exact = np.exp((x.astype(np.float64) + y) + (2.0 * y + 3.0 * x))
+    exact /= exact.sum(axis=1, keepdims=True)
+    check("run --plan", ran.returncode == 0 and np.abs(np.load(folder / "out.npy") - exact).max() < 1e-6, ran.stderr.decode())
+    check("run --plan copies", np.array_equal(np.load(folder / "kept.npy"), y + y))
+    check("run --plan fills", list(np.load(folder / "half.npy")) == [171] * 4 + [0] * 4)
+    check("run --plan --repeat", b"9 entries: median" in ran.stdout and b"of 3 launches" in ran.stdout, ran.stdout)
+    plan["repeat"] = 2
+    check("repeat in the plan", b"of 2 launches" in run("run", "--plan", write_plan(folder, plan), "--device", "cpu").stdout)
+
+
+def wrong_plans(folder):
+    arrays = {"x": "in:%s" % (folder / "x.npy"), "z": "tmp:f32[4000]"}
+    entry = {"kernel": "add", "grid": 4, "args": ["x", "x", "z", "i32:4000"]}
+
+    def refuse(status, words, **changes):
+        plan = {"arrays": arrays, "kernels": {"add": str(STAGES / "vector_add.ptx")}, "entries": [entry], **changes}
+        refused(status, ["plan.json", *words], "run", "--device", "cpu", "--plan", write_plan(folder, plan))
+
+    refused(1, ["nowhere.json", "unable to open"], "run", "--plan", "/nowhere.json")
+    refused(2, ["plan.json:2:", "JSON"], "run", "--plan", write_plan(folder, '{"entries":\n[1,}'))
+    refused(2, ["plan.json", "at the top", "object"], "run", "--plan", write_plan(folder, "[]"))
+    refused(2, ["leave FILE, --grid and --arg out"], "run", "--grid", 1, "--plan", folder / "plan.json")
+    refused(2, ["leave FILE, --grid and --arg out"], "run", STAGES / "vector_add.ptx", "--plan", folder / "plan.json")
+    refuse(2, ["'entry'", "'entries'"], entry=[])
+    refuse(2, ["entries", "list"], entries={})
+    refuse(2, ["arrays.x", "string"], arrays={"x": 1})
+    refuse(2, ["arrays.x", "is a value", "tmp:TYPE[SHAPE]"], arrays={"x": "i32:1"})
+    refuse(2, ["arrays.x", "No such file"], arrays={"x": "in:/nowhere.npy"})
+    refuse(2, ["kernels.add", "'file' is missing"], kernels={"add": {"kernel": "vector_add"}})
+    refuse(2, ["kernels.add", "no 'path'", "'file'"], kernels={"add": {"path": "x.ptx"}})
+    refused(1, ["nowhere.ptx", "No such file"], "run", "--device", "cpu", "--plan",
+            write_plan(folder, {"kernels": {"add": "/nowhere.ptx"}, "entries": []}))
+    for changed, words in (({"kernel": "sub"}, ["entries[0].kernel", "no kernel 'sub'"]),
+                           ({"grid": "4"}, ["entries[0].grid", "whole number"]), ({"grid": [1, 2, 3, 4]}, ["entries[0].grid", "[X, Y, Z]"]),
+                           ({"grid": -1}, ["entries[0].grid", "whole number"]), ({"args": "x"}, ["entries[0].args", "list"]),
+                           ({"args": ["x", "x", "w", "i32:1"]}, ["entries[0].args[2]", "arrays"]),
+                           ({"args": ["x", "x", "z", "i33:1"]}, ["entries[0].args[3]", "i33"]),
+                           ({"args": ["x", "x", "out:f32[3]=q", "i32:1"]}, ["entries[0].args[2]", "name under"]),
+                           ({"after": [0]}, ["entries[0].after", "earlier entry"]), ({"after": 0}, ["entries[0].after", "list"]),
+                           ({"repeat": -1}, ["entries[0].repeat", "whole number"]), ({"grids": 1}, ["entries[0]", "no 'grids'"]),
+                           ({"copy": {}}, ["entries[0]", "one of"])):
+        refuse(2, words, entries=[{**entry, **changed}])
+    refuse(2, ["entries[0]", "object"], entries=[1])
+    refuse(2, ["entries[0].copy", "'from'", "arrays"], entries=[{"copy": {"to": "x", "from": "w"}}])
+    refuse(2, ["entries[0].copy", "from 0 to 16000"], entries=[{"copy": {"to": "x", "from": "z", "bytes": 16001}}])
+    refuse(2, ["entries[0].fill", "from 0 to 255"], entries=[{"fill": {"to": "x", "value": 256}}])
+    refuse(1, ["entries[0]", "4 arguments"], entries=[{**entry, "args": ["x"]}])
+    refuse(1, ["entries[0]", "4294967295"], entries=[{**entry, "grid": [1, 4294967295]}])
+
+
 def compiles(folder):
     signature = "*fp32:16, *fp32:16, *fp32:16, i32, 1024"
     ran = run("compile", KERNELS / "vector_add.py", "--kernel", "vector_add", "--signature", signature, "--arch", "sm_89",
@@ -191,6 +267,8 @@ with tempfile.TemporaryDirectory() as made:
     made = pathlib.Path(made)
     launch(made)
     wrong_arguments(made)
+    plans(made)
+    wrong_plans(made)
     compiles(made)
     looks_around(made)
 print("%d checks, %d failed" % (count, len(failures)))

@@ -9,7 +9,8 @@
 
 enum { TR__UPDATER_WORTHWHILE = 8 }; /* kernels; fewer are told one by one */
 
-/* plan_update_kernel.c: the kernel "tell" (page, count, ticket) for an architecture; NULL: not to be had. Lives on. */
+/* plan_update_kernel.c: PTX with the architecture's number for %d; and the kernel "tell" (page, count, ticket) for an architecture; NULL: not to be had. Lives on. */
+extern const char *const tr__updater_source;
 const tr__blob *tr__updater_image(const tr_plan *plan, int architecture);
 
 /* In the plan's context, whichever is current. Leaves plan->updater NULL where it can't be had; after the runner is sealed

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const source =
+/* A thread for each entry, which the runtime reads where it lies, in the host's memory. */
+const char *const tr__updater_source =
     ".version 8.0\n.target sm_%d\n.address_size 64\n"
     ".extern .func (.param .b32 status) cudaGraphKernelNodeUpdatesApply(.param .b64 updates, .param .b64 "
     "count);\n"
@@ -104,7 +105,7 @@ const tr__blob *tr__updater_image(const tr_plan *plan, int architecture) {
     pthread_mutex_lock(&lock);
     if (!made_for && !tr__runner_sealed(plan->runner)) library = read_library(named);
     if (library) {
-        snprintf(ptx, sizeof ptx, source, architecture);
+        snprintf(ptx, sizeof ptx, tr__updater_source, architecture);
         image = link_kernel(plan->driver, ptx, library);
         made_for = image ? architecture : 0;
         tr__runner_log(plan->runner, 0,

@@ -128,6 +128,7 @@ static const struct test {
     {"refused images", test_refused_images, 0, true},
     {"plan changes", test_plan_changes, 0, true},
     {"plan builds", test_plan_builds, 0, true},
+    {"plan tell", test_plan_tell, 0, true},
     {"plan cooperative", test_plan_cooperative, 0, true},
     {"plan clusters", test_plan_clusters, 90, true},
     {"plan shared memory", test_plan_shared, 90, true},

@@ -79,6 +79,7 @@ void test_threads(gpu *gpu);
 /* plan.c */
 void test_plan_changes(gpu *gpu);
 void test_plan_builds(gpu *gpu);
+void test_plan_tell(gpu *gpu);
 void test_plan_cooperative(gpu *gpu);
 void test_plan_clusters(gpu *gpu);
 void test_plan_shared(gpu *gpu);

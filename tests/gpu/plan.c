@@ -1,7 +1,7 @@
 /* Plans on a device that runs kernels: what the real driver lets a graph be changed into, and what runs meanwhile. */
 #include "gpu.h"
 
-#include "launch/plan.h"
+#include "launch/plan_update.h"
 
 #include <pthread.h>
 
@@ -236,6 +236,98 @@ void test_plan_builds(gpu *gpu) {
     ok(gpu, tr_device_free(gpu->runner, x, &error));
     ok(gpu, tr_device_free(gpu->runner, y, &error));
     tr_kernel_destroy(kernel);
+}
+
+/* ---- the kernel that tells changes, with another function in place of the device runtime's: it writes what it is asked for
+   to the "node", which is an address here: 16 bytes for each field, and the arguments behind 64 ---- */
+
+enum { TOLD = 300, RECORD = 64 + 704, PAGE_ENTRY = 128 };
+
+static tr_kernel *load_tell(gpu *gpu) {
+    static const char *const apply =
+        ".func (.param .b32 status) cudaGraphKernelNodeUpdatesApply(.param .b64 updates, .param .b64 "
+        "count)\n{\n"
+        ".reg .pred %p<4>;\n.reg .b16 %h<2>;\n.reg .b32 %r<4>;\n.reg .b64 %d<10>;\n"
+        "ld.param.u64 %d0, [updates];\nld.param.u64 %d1, [count];\n"
+        "UPDATE:\nsetp.eq.u64 %p0, %d1, 0;\n@%p0 bra LAST;\nld.u64 %d2, [%d0];\nld.u32 %r0, [%d0+8];\n"
+        "setp.eq.u32 %p1, %r0, 2;\n@%p1 bra BYTES;\n"
+        "mul.wide.u32 %d3, %r0, 16;\nadd.u64 %d3, %d2, %d3;\nld.u32 %r1, [%d0+16];\nst.u32 [%d3], %r1;\n"
+        "ld.u32 %r1, [%d0+20];\nst.u32 [%d3+4], %r1;\nld.u32 %r1, [%d0+24];\nst.u32 [%d3+8], %r1;\nbra "
+        "NEXT_ONE;\n"
+        "BYTES:\nld.u64 %d4, [%d0+16];\nld.u64 %d5, [%d0+24];\nld.u64 %d6, [%d0+32];\nadd.u64 %d7, %d2, "
+        "%d5;\n"
+        "BYTE:\nsetp.eq.u64 %p2, %d6, 0;\n@%p2 bra NEXT_ONE;\nld.u8 %h0, [%d4];\nst.u8 [%d7+64], %h0;\n"
+        "add.u64 %d4, %d4, 1;\nadd.u64 %d7, %d7, 1;\nsub.u64 %d6, %d6, 1;\nbra BYTE;\n"
+        "NEXT_ONE:\nadd.u64 %d0, %d0, 40;\nsub.u64 %d1, %d1, 1;\nbra UPDATE;\n"
+        "LAST:\nst.param.b32 [status], 0;\nret;\n}\n";
+    char source[16384], ptx[16384];
+    snprintf(source, sizeof source, tr__updater_source, gpu->cpu ? 89 : 90);
+    char *declared = strstr(source, ".extern"), *behind = strchr(declared, ';') + 1;
+    snprintf(ptx, sizeof ptx, "%.*s%s%s", (int)(declared - source), source, apply, behind);
+    tr_load_options options = TR_LOAD_OPTIONS_INIT;
+    tr_program *program;
+    tr_kernel *kernel;
+    options.data = ptx, options.size = strlen(ptx);
+    options.metadata =
+        "{\"name\": \"tell\", \"num_warps\": 8, \"shared\": 0, \"triton_runner\": {\"kernel\": \"tell\", "
+        "\"parameters\": [{\"type\": \"*i32\"}, {\"type\": \"i32\"}, {\"type\": \"i32\"}], \"hidden\": []}}";
+    ok(gpu, tr_load_stage(gpu->runner, TR_STAGE_PTX, NULL, &options, &program, &error));
+    ok(gpu, tr_kernel_create(program, &kernel, &error));
+    tr_program_destroy(program);
+    return kernel;
+}
+
+/* Entry i has i % 700 bytes of arguments; each third one is switched off or on, and each seventh has no arguments. */
+static void write_told(char *page, uint64_t device, uint64_t nodes, uint32_t i, uint64_t params) {
+    char *at = page + 16 + PAGE_ENTRY * (size_t)i;
+    uint64_t count = 1, size = i % 7 ? i * 5 % 700 : 0, node = nodes + (uint64_t)RECORD * i,
+             words[5] = {node, 1};
+    const uint32_t grid[3] = {i, i + 1, i + 2};
+    memset(at, 2, PAGE_ENTRY); /* whatever was there */
+    memcpy((char *)words + 16, grid, sizeof grid);
+    memcpy(at + 8, words, 40);
+    if (size) {
+        const uint64_t second[5] = {node, 2, device + params, 0, size};
+        memcpy(at + 8 + 40 * count++, second, 40);
+    }
+    if (i % 3 == 0) {
+        const uint64_t third[5] = {node, 3, i % 2};
+        memcpy(at + 8 + 40 * count++, third, 40);
+    }
+    memcpy(at, &count, sizeof count);
+    for (uint64_t k = 0; k < size; k++) page[params + k] = (char)(i + k * 7);
+}
+
+void test_plan_tell(gpu *gpu) {
+    enum { PARAMS = 16 + PAGE_ENTRY * TOLD, PAGE = PARAMS + 704 * TOLD + 128 };
+    tr_kernel *kernel = load_tell(gpu);
+    char *page = calloc(1, PAGE), *seen = calloc(TOLD, RECORD);
+    uint64_t device = allocate(gpu, PAGE), nodes = allocate(gpu, TOLD * RECORD);
+    uint32_t ends[2];
+    for (uint32_t i = 0; i < TOLD; i++) write_told(page, device, nodes, i, PARAMS + 704 * (uint64_t)i);
+    memset(page, 0, 16);
+    ok(gpu, tr_device_write(gpu->runner, device, page, PAGE, &error));
+    const tr_arg args[] = {tr_arg_ptr(device), tr_arg_i32(TOLD), tr_arg_i32(4321)};
+    launch(gpu, kernel, 1, NULL, args, 3);
+    read_back(gpu, seen, nodes, TOLD * RECORD);
+    read_back(gpu, ends, device, sizeof ends);
+    need(gpu, ends[0] == 4321 && ends[1] == 0); /* done, and nothing refused */
+    for (uint32_t i = 0; i < TOLD; i++) {
+        const char *record = seen + (size_t)RECORD * i;
+        uint64_t size = i % 7 ? i * 5 % 700 : 0;
+        const uint32_t grid[3] = {i, i + 1, i + 2};
+        uint32_t enabled;
+        memcpy(&enabled, record + 48, sizeof enabled);
+        need(gpu, !memcmp(record + 16, grid, sizeof grid) && enabled == (i % 3 == 0 ? i % 2 : 0));
+        for (uint64_t k = 0; k < 704; k++)
+            if (record[64 + k] != (k < size ? (char)(i + k * 7) : 0))
+                fail(gpu, "byte %u of the arguments of entry %u differs", (unsigned)k, i);
+    }
+    ok(gpu, tr_device_free(gpu->runner, device, &error));
+    ok(gpu, tr_device_free(gpu->runner, nodes, &error));
+    tr_kernel_destroy(kernel);
+    free(page);
+    free(seen);
 }
 
 /* ---- all that a launch can have ---- */

@@ -457,6 +457,64 @@ static void recording(void **state) {
     assert_int_equal(cuDevicePrimaryCtxRelease_v2(0), 0);
 }
 
+/* What is loaded in the plan's context can be added; nothing else, and nothing else fails. */
+static void sealed(void **state) {
+    fixture *f = *state;
+    const tr_arg args[] = {tr_arg_ptr(0x300), tr_arg_ptr(0x400), tr_arg_i32(17)};
+    CUcontext context;
+    tr_plan *elsewhere;
+    add_entry(f, 0x100, 5, 4);
+    ok(tr_runner_seal(f->runner, &told));
+    add_entry(f, 0x100, 6, 4);
+    ok(tr_plan_launch(f->plan, NULL, &told));
+    ok(tr_plan_set(f->plan, 1, NULL, args, 3, &told));
+    ok(tr_plan_launch(f->plan, NULL, &told));
+    assert_int_equal(last_n(), 17);
+    assert_int_equal(cuCtxCreate_v2(&context, 0, 0), 0);
+    ok(tr_plan_create(f->runner, &elsewhere, &told));
+    refused(tr_plan_add(elsewhere, f->add, NULL, args, 3, NULL, 0, NULL, &told), TR_E_SEALED, "add");
+    tr_plan_destroy(elsewhere);
+    assert_int_equal(cuCtxDestroy_v2(context), 0);
+}
+
+/* Made and ended after each of the things that can be done with it; also with its context gone. */
+static void ends_at_any_moment(void **state) {
+    fixture *f = *state;
+    use_device_runtime();
+    for (int steps = 0; steps < 7; steps++) {
+        CUcontext context = NULL;
+        CUstream stream = NULL;
+        const tr_arg args[] = {tr_arg_ptr(0x300), tr_arg_ptr(0x400), tr_arg_i32(steps)};
+        tr_plan_destroy(f->plan);
+        if (steps == 6) { /* where the kernel is not loaded yet, and must look like itself */
+            stub_set_parameters(NULL, 0);
+            setenv("TRITON_RUNNER_CUDADEVRT", "", 1);
+            assert_int_equal(cuCtxCreate_v2(&context, 0, 0), 0);
+        }
+        ok(tr_plan_create(f->runner, &f->plan, &told));
+        for (int i = 0; i < 9 && steps > 0; i++) add_entry(f, 0x100, i, 4);
+        if (steps > 1 && steps < 6) ok(tr_plan_launch(f->plan, NULL, &told));
+        if (steps > 2) ok(tr_plan_set(f->plan, 3, NULL, args, 3, &told));
+        if (steps > 3 && steps < 6) ok(tr_plan_launch(f->plan, NULL, &told));
+        if (steps > 4) ok(tr_plan_enable(f->plan, 3, 0, &told));
+        if (steps == 5) {
+            assert_int_equal(cuCtxCreate_v2(&context, 0, 0), 0);
+            assert_int_equal(cuStreamCreate(&stream, 0), 0);
+            ok(tr_plan_record(f->plan, stream, &told));
+        }
+        if (steps == 6) {
+            assert_int_equal(cuCtxDestroy_v2(context), 0);
+            refused(tr_plan_launch(f->plan, NULL, &told), TR_E_INVALID_ARGUMENT, "not the current one");
+        }
+        tr_plan_destroy(f->plan);
+        f->plan = NULL;
+        if (steps == 5) {
+            cuStreamDestroy_v2(stream);
+            assert_int_equal(cuCtxDestroy_v2(context), 0);
+        }
+    }
+}
+
 static void wrong_calls(void **state) {
     fixture *f = *state;
     tr_plan *none = (tr_plan *)f;
@@ -495,6 +553,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_failing_driver_that_tells_the_device, begin, end),
         cmocka_unit_test_setup_teardown(in_a_capture, begin, end),
         cmocka_unit_test_setup_teardown(recording, begin, end),
+        cmocka_unit_test_setup_teardown(sealed, begin, end),
+        cmocka_unit_test_setup_teardown(ends_at_any_moment, begin, end),
         cmocka_unit_test_setup_teardown(wrong_calls, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,5 @@
 #include "argument.h"
 
-#include "command.h"
-
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -126,16 +124,4 @@ tr_status argument_bind(const argument *argument, uint64_t memory, const tr_kern
     }
     *out = tr_arg_map(map);
     return tr_tensor_map_encode(kernel, param, &tensor, map, error);
-}
-
-int argument_bring_back(argument *argument, tr_runner *runner, uint64_t memory) {
-    tr_error *error = NULL;
-    if (!argument->output) return EXIT_OK;
-    if (tr_device_read(runner, argument->array.data, memory, argument->array.bytes, &error))
-        return fail_with(error, false);
-    char *problem = npy_write(argument->output, &argument->array);
-    if (!problem) return EXIT_OK;
-    fail("%s", problem);
-    free(problem);
-    return EXIT_FAILED;
 }

@@ -26,7 +26,4 @@ void argument_release(argument *argument);
 tr_status argument_bind(const argument *argument, uint64_t memory, const tr_kernel *kernel, size_t param,
                         tr_arg *out, tr_tensor_map *map, tr_error **error);
 
-/* Its device copy into its file, if it has one. An exit status. */
-int argument_bring_back(argument *argument, tr_runner *runner, uint64_t memory);
-
 #endif

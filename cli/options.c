@@ -221,3 +221,15 @@ int options_print_counters(tr_runner *runner, bool as_json) {
     tr_free(json);
     return status;
 }
+
+int options_bring_back(argument *argument, tr_runner *runner, uint64_t memory) {
+    tr_error *error = NULL;
+    if (!argument->output) return EXIT_OK;
+    if (tr_device_read(runner, argument->array.data, memory, argument->array.bytes, &error))
+        return fail_with(error, false);
+    char *problem = npy_write(argument->output, &argument->array);
+    if (!problem) return EXIT_OK;
+    fail("%s", problem);
+    free(problem);
+    return EXIT_FAILED;
+}

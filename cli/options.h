@@ -2,6 +2,7 @@
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
+#include "argument.h"
 #include "command.h"
 
 #include <argp.h>
@@ -32,8 +33,10 @@ int options_load(const options *options, tr_runner *runner, tr_program **out);
    exit status. */
 int options_prepare(options *options, tr_program **program);
 
+/* An argument's device copy into its file, if it has one. An exit status. */
+int options_bring_back(argument *argument, tr_runner *runner, uint64_t memory);
+
 /* What the runner and the CPU device counted, as tables or as JSON. An exit status. */
-int options_print_counters(tr_runner *runner, bool as_json);
 
 /* Shows stages as they are reached, on a terminal only. Sets progress in `compile`. */
 void options_show_progress(options *options);

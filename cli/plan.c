@@ -1,6 +1,5 @@
 #include "plan.h"
 
-#include "argument.h"
 #include "clock.h"
 
 #include <stdarg.h>
@@ -410,7 +409,7 @@ static int launch(job *job) {
 
 static int bring_back(const job *job) {
     for (size_t i = 0; i < job->array_count; i++) {
-        int status = argument_bring_back(&job->arrays[i].argument, job->runner, job->arrays[i].memory);
+        int status = options_bring_back(&job->arrays[i].argument, job->runner, job->arrays[i].memory);
         if (status) return status;
     }
     return EXIT_OK;

@@ -1,5 +1,4 @@
 /* triton-runner run: one kernel, its arguments from the command line, its results into files. */
-#include "argument.h"
 #include "clock.h"
 #include "options.h"
 #include "plan.h"
@@ -165,7 +164,7 @@ static tr_status launch(run *run, tr_runner *runner, const tr_kernel *kernel, co
 
 static int bring_back(run *run, tr_runner *runner) {
     for (size_t i = 0; i < run->count; i++) {
-        int status = argument_bring_back(&run->arguments[i], runner, run->memory[i]);
+        int status = options_bring_back(&run->arguments[i], runner, run->memory[i]);
         if (status) return status;
     }
     return EXIT_OK;

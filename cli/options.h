@@ -37,6 +37,7 @@ int options_prepare(options *options, tr_program **program);
 int options_bring_back(argument *argument, tr_runner *runner, uint64_t memory);
 
 /* What the runner and the CPU device counted, as tables or as JSON. An exit status. */
+int options_print_counters(tr_runner *runner, bool as_json);
 
 /* Shows stages as they are reached, on a terminal only. Sets progress in `compile`. */
 void options_show_progress(options *options);

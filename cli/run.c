@@ -225,8 +225,8 @@ int command_run(int argc, char **argv) {
     if (!status && run.profile)
         setenv("TRITON_RUNNER_CPU_COUNTERS", "1", 1); /* the CPU device counts where it is told to */
     if (!status && run.plan)
-        status = plan_run(&(plan_options){run.plan, run.device, &run.options, run.repeat, run.profile,
-                                         run.profile_json});
+        status = plan_run(
+            &(plan_options){run.plan, run.device, &run.options, run.repeat, run.profile, run.profile_json});
     else if (!status)
         status = run_file(&run);
     for (size_t i = 0; i < run.count; i++) argument_release(&run.arguments[i]);

@@ -245,6 +245,8 @@ def compiles(folder):
     check("compile --option", any(b'"%s.num-warps" = 8' % name in ran.stdout for name in names), ran.stderr.decode())
     refused(1, ["num_warps"], "compile", folder / "all" / "vector_add.llir", "--to", "ptx", "--option", "num_warps=8",
             "-o", "/dev/null")
+    refused(1, ["Triton 3.2.99 is not here", "pip install triton==3.2.99", "compile with one that is here", "--triton"],
+            "compile", folder / "all" / "vector_add.ttir", "--to", "ptx", "--triton", "3.2.99")
     broken = folder / "broken.ttir"
     broken.write_text((folder / "all" / "vector_add.ttir").read_text().replace("tt.store", "tt.stroe", 1))
     refused(1, ["broken.ttir:", "stroe"], "compile", broken, "--to", "ptx", "--arch", "sm_89", "-o", "/dev/null")

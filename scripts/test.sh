@@ -15,7 +15,7 @@ tiers=(
     "asan         unit tests under address and undefined behaviour sanitizers"
     "tsan         unit tests under the thread sanitizer"
     "faults       memory, files, the driver, compilers and forks failing at every point of every public function"
-    "valgrind     unit tests under valgrind"
+    "valgrind     unit tests under valgrind; only when asked for"
     "coverage     lines of lib/ that the unit tests run, and what they do not; only when asked for"
     "aarch64      cross-built, the unit tests and the CPU device's under qemu; only when asked for"
     "fuzz         every fuzzer for a minute; only when asked for"

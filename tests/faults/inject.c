@@ -37,11 +37,21 @@ void inject_arm(inject_kind kind, inject_how how, unsigned long nth) {
     here = true;
 }
 
+static pid_t child; /* of the fork; 0: none */
+
+static void collect_child(void) {
+    int status = 0;
+    if (child && (child < 0 || waitpid(child, &status, 0) != child || status))
+        inject_bad_children = status ? status : -1;
+    child = 0;
+}
+
 unsigned long inject_disarm(bool *happened, const char **where) {
     here = false;
     *happened = armed.where != NULL;
     *where = armed.where ? armed.where : "";
     armed.kind = INJECT_NOTHING;
+    collect_child();
     return armed.seen;
 }
 
@@ -53,16 +63,15 @@ long inject_blocks(void) {
     return __atomic_load_n(&blocks, __ATOMIC_RELAXED);
 }
 
-/* As another thread's fork would find this process: in the middle of whatever the library is doing. */
+/* As another thread's fork would find this process: in the middle of whatever the library is doing, and it goes on. */
 static void fork_now(void) {
     here = false;
-    int status = 0, problem = errno;
-    pid_t pid = fork();
-    if (!pid) {
+    int problem = errno;
+    child = fork();
+    if (!child) {
         alarm(10);
         _exit(inject_in_child());
     }
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || status) inject_bad_children = status ? status : -1;
     errno = problem;
     here = true;
 }

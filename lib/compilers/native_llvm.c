@@ -1,8 +1,8 @@
+#include "base/fork.h"
 #include "compilers/llvm.h"
 #include "compilers/native.h"
 
 #include <dlfcn.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static uint32_t choose_ptx_version(const tr__compile_request *request) {
 }
 
 /* One plugin per process, opened once and never closed: LLVM's own state is the process's too. */
-static pthread_mutex_t plugin_lock = PTHREAD_MUTEX_INITIALIZER;
+TR__PROCESS_LOCK(plugin_lock, (void)0);
 static const tr__llvm_plugin *plugin;
 
 static tr_status open_plugin(const char *path, tr_error **error) {

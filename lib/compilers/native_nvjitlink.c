@@ -1,10 +1,10 @@
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/fork.h"
 #include "compilers/native.h"
 #include "compilers/ptxas.h"
 
 #include <dlfcn.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +43,7 @@ static const struct {
                {"nvJitLinkGetInfoLog", &api.info, false},
                {"nvJitLinkVersion", &api.version, true}};
 
-static pthread_mutex_t api_lock = PTHREAD_MUTEX_INITIALIZER;
+TR__PROCESS_LOCK(api_lock, (void)0);
 static bool opened;
 static unsigned version_major, version_minor;
 

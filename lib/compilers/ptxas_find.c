@@ -1,8 +1,8 @@
 #include "base/file.h"
+#include "base/fork.h"
 #include "compilers/ptxas.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,18 +44,9 @@ typedef struct known_file {
     char version[24];
 } known_file;
 
-static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
 static known_file known[KNOWN_MAX];
 static size_t known_next;
-
-/* Another thread may have been inside when the process forked. */
-static void begin_anew(void) {
-    pthread_mutex_init(&known_lock, NULL);
-    memset(known, 0, sizeof known);
-}
-__attribute__((constructor)) static void watch_forks(void) {
-    pthread_atfork(NULL, NULL, begin_anew);
-}
+TR__PROCESS_LOCK(known_lock, memset(known, 0, sizeof known));
 
 /* *there: a program that can be run. */
 static tr_status file_identity(const char *path, tr__hash *identity, bool *there, tr_error **error) {

@@ -1,20 +1,10 @@
 /* Launches become entries. The stream is put into capture, so that tr_launch takes its careful way and asks here; what
    it would have launched goes to the plan, and the capture's own graph stays empty. */
+#include "base/fork.h"
 #include "launch/plan.h"
 
-#include <pthread.h>
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static tr_plan *recordings; /* of the whole process, as streams are */
-
-/* Another thread may have been inside when the process forked; and a driver's streams stay with the parent. */
-static void begin_anew(void) {
-    pthread_mutex_init(&lock, NULL);
-    recordings = NULL;
-}
-__attribute__((constructor)) static void watch_forks(void) {
-    pthread_atfork(NULL, NULL, begin_anew);
-}
+static tr_plan *recordings; /* of the whole process, as streams are; which stay with the parent of a fork */
+TR__PROCESS_LOCK(lock, recordings = NULL);
 
 tr_plan *tr__plan_recording(CUstream stream) {
     pthread_mutex_lock(&lock);

@@ -1,6 +1,7 @@
 /* The kernel that changes the nodes of a graph: its source, and the device runtime that it is linked with. */
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/fork.h"
 #include "launch/plan_update.h"
 #include "runner.h"
 
@@ -92,10 +93,11 @@ static tr__blob *link_kernel(tr__driver *driver, const char *ptx, const tr__blob
     return made;
 }
 
+TR__PROCESS_LOCK(lock, (void)0);
+
 /* Linked once in a process, for the architecture that was first asked for; other ones go without. What was missing is
    looked for again: it may be there then. */
 const tr__blob *tr__updater_image(const tr_plan *plan, int architecture) {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static tr__blob *image;
     static int made_for;
     const char *named = getenv("TRITON_RUNNER_CUDADEVRT");

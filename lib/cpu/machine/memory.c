@@ -11,6 +11,7 @@
 
 enum {
     PAGE = 4096,
+    FREED_KEPT = 4096,
     CUDA_INVALID_VALUE = 1,
     CUDA_OUT_OF_MEMORY = 2,
     CUDA_ALREADY_REGISTERED = 712,
@@ -22,7 +23,7 @@ struct trcpu_memory {
     char *base;
     uint64_t reserved, capacity, used, next; /* next: offset into the reservation */
     trcpu_block *blocks;                     /* sorted by address, none overlap */
-    size_t count, room;
+    size_t count, room, freed; /* freed: how many of them are, remembered to tell of their use */
     bool wrapped;
 };
 
@@ -88,6 +89,20 @@ static bool insert(trcpu_memory *memory, trcpu_block block) {
     return true;
 }
 
+/* All but the FREED_KEPT freed last: addresses only grow, so they are the highest. One that is forgotten is still nobody's
+   address. */
+static void forget_oldest(trcpu_memory *memory) {
+    size_t to = 0, drop = memory->freed - FREED_KEPT;
+    for (size_t i = 0; i < memory->count; i++) {
+        if (drop && memory->blocks[i].state == TRCPU_BLOCK_FREED)
+            drop--;
+        else
+            memory->blocks[to++] = memory->blocks[i];
+    }
+    memory->count = to;
+    memory->freed = FREED_KEPT;
+}
+
 static void erase(trcpu_memory *memory, size_t at) {
     memory->count--;
     memmove(memory->blocks + at, memory->blocks + at + 1, (memory->count - at) * sizeof *memory->blocks);
@@ -101,6 +116,7 @@ static bool find_room(trcpu_memory *memory, uint64_t span, uint64_t *offset) {
         return true;
     }
     memory->wrapped = true;
+    memory->freed = 0;
     for (size_t i = memory->count; i-- > 0;)
         if (memory->blocks[i].state == TRCPU_BLOCK_FREED) erase(memory, i);
     uint64_t start = TRCPU_DEVICE + (uint64_t)(uintptr_t)memory->base, at = start + PAGE;
@@ -147,6 +163,7 @@ int trcpu_memory_free(trcpu_memory *memory, uint64_t address) {
         block->state = TRCPU_BLOCK_FREED;
         memory->used -= block->size;
         madvise(trcpu_host_of(address), (block->size + PAGE - 1) & ~(uint64_t)(PAGE - 1), MADV_DONTNEED);
+        if (++memory->freed == 2 * FREED_KEPT) forget_oldest(memory); /* block is no more what it was */
         result = 0;
     }
     pthread_rwlock_unlock(&memory->lock);

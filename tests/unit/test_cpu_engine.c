@@ -338,6 +338,9 @@ static void refuses_what_it_does_not_know(void **state) {
         {".version 8.4\n.target sm_89\n.visible .entry k()\n{\n.reg .b32 %r<3>;\n.reg .b64 "
          "%rd<3>;\nst.volatile.global.L1::evict_first.b32 [%rd1], %r1;\nret;\n}\n",
          "line 7: '.volatile' cannot be combined with '.L1::evict_first'"},
+        {".version 8.4\n.target sm_89\n.visible .entry k()\n{\n.reg .b16 %h<3>;\ncvt.rn.bf16.f16 %h1, "
+         "%h2;\nret;\n}\n",
+         "line 6: this needs .target sm_90 or higher"},
         {"hello", "line 1: "},
         {"\177ELF\2\1", "cubin"},
     };

@@ -117,6 +117,22 @@ static void a_tensor_beyond_its_memory(void **state) {
     assert_non_null(strstr(fault.instruction, "cp.async.bulk.tensor"));
 }
 
+/* {5, 2}: 20 bytes into the rows. */
+static void a_tile_that_begins_between_16_bytes(void **state) {
+    (void)state;
+    tile_parameters p = {.out = allocate(512, NULL)};
+    encode(&p, allocate(1024, NULL));
+    trcpu_fault fault;
+    char text[4096];
+    snprintf(text, sizeof text, "%s", KERNEL(TILE_PARAMETERS, BEGIN_LOAD WAIT COPY_OUT));
+    char *column = strstr(text, "mov.b32 %r4, 4;");
+    assert_non_null(column);
+    column[strlen("mov.b32 %r4, ")] = '5';
+    assert_int_equal(run(text, 1, 0, 128, &p, &fault), 715);
+    assert_string_equal(fault.kind, "tensor-map");
+    assert_non_null(strstr(fault.message, "column 5, 20 bytes"));
+}
+
 static void a_map_that_is_none(void **state) {
     (void)state;
     tile_parameters p = {.out = allocate(512, NULL)};
@@ -219,6 +235,7 @@ int main(void) {
         cmocka_unit_test(a_tile_arrives),
         cmocka_unit_test(reading_before_the_tile_arrived),
         cmocka_unit_test(a_tensor_beyond_its_memory),
+        cmocka_unit_test(a_tile_that_begins_between_16_bytes),
         cmocka_unit_test(a_map_that_is_none),
         cmocka_unit_test(bytes_nobody_sends),
         cmocka_unit_test(a_cluster_shares_memory),

@@ -117,6 +117,11 @@ static void decode_plain(trcpu_decoder *d, const trcpu_statement *s) {
         trcpu_decoder_fail(d, TRCPU_UNSUPPORTED, "too long an opcode: %.*s", (int)s->text.size, s->text.at);
         return;
     }
+    if (trcpu_opcode_target(&opcode) > d->function->module->ptx->target) {
+        trcpu_decoder_fail(d, TRCPU_INVALID_PTX, "this needs .target sm_%d or higher: %.*s",
+                           trcpu_opcode_target(&opcode), (int)s->text.size, s->text.at);
+        return;
+    }
     if (opcode.count > 1 && trcpu_text_is(opcode.segments[1], "param") && is_lane_parameter(d, s))
         opcode.segments[1] = (trcpu_text){"local", 5};
     bool known = false;

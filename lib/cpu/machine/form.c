@@ -99,6 +99,14 @@ bool trcpu_opcode_split(trcpu_text text, trcpu_opcode *out) {
     return true;
 }
 
+int trcpu_opcode_target(const trcpu_opcode *opcode) {
+    if (opcode->count < 3 || !trcpu_text_is(opcode->segments[0], "cvt")) return 0;
+    trcpu_text to = opcode->segments[opcode->count - 2], from = opcode->segments[opcode->count - 1];
+    bool narrows = (trcpu_text_is(to, "bf16") && !trcpu_text_is(from, "f32")) ||
+                   (trcpu_text_is(to, "tf32") && !trcpu_text_is(opcode->segments[1], "rna"));
+    return narrows || (trcpu_text_is(from, "bf16") && !trcpu_text_is(to, "f32")) ? 90 : 0;
+}
+
 /* The place of `segment` among the alternatives between `at` and `end`, from 1; 0: it is none of them. */
 static uint32_t among(const char *at, const char *end, trcpu_text segment) {
     for (uint32_t place = 1; at <= end; place++) {

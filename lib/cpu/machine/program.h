@@ -198,6 +198,8 @@ typedef struct trcpu_opcode { /* an opcode cut at its dots, hints taken out */
 bool trcpu_opcode_split(trcpu_text text, trcpu_opcode *out);
 /* Does a load or store carry two modifiers that ptxas refuses together? */
 bool trcpu_opcode_clashes(trcpu_text text, trcpu_text pair[2]);
+/* The least .target that ptxas takes it for; 0: any that is known here. */
+int trcpu_opcode_target(const trcpu_opcode *opcode);
 bool trcpu_form_matches(const trcpu_form *form, const trcpu_opcode *opcode, uint8_t *mode);
 
 #endif

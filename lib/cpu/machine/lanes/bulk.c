@@ -3,7 +3,7 @@
 #include "machine/mbarrier.h"
 #include "machine/tensor_map.h"
 
-enum { INVALID_MAP = 719 };
+enum { INVALID_MAP = 719, ILLEGAL_INSTRUCTION = 715 };
 
 /* ---- global memory for copies: the allocation this instruction hit last, then any ---- */
 typedef struct access {
@@ -87,6 +87,19 @@ static bool read_map(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, ui
     return !problem;
 }
 
+/* Seen on an H200 of loads: a tile that does not begin at a multiple of 16 bytes of its rows ends the kernel with
+   CUDA_ERROR_ILLEGAL_INSTRUCTION. */
+static bool begins_well(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, const trcpu_tensor_map *map,
+                        int32_t column) {
+    int64_t bytes = (int64_t)column * trcpu_element_bytes((trcpu_element)map->element);
+    if (bytes % 16 == 0) return true;
+    trcpu_fault_report(
+        warp, insn, lane, ILLEGAL_INSTRUCTION, "tensor-map",
+        "the tile begins at column %d, %lld bytes into its rows: hardware wants a multiple of 16", column,
+        (long long)bytes);
+    return false;
+}
+
 /* Rows: from `row` on the map's address and the coordinates. */
 static bool set_tile(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint32_t row, uint32_t shared,
                      bool write, trcpu_tensor_map *map, access *where, trcpu_tile *tile) {
@@ -97,6 +110,7 @@ static bool set_tile(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, ui
     *tile = (trcpu_tile){.map = map, .rows4 = rows4, .host = global_place, .context = where};
     for (uint32_t i = 0; i < insn->count; i++)
         tile->coordinate[i] = ROW_AT(int32_t, insn->rows[row + 1 + i])[lane];
+    if (!write && !rows4 && !begins_well(warp, insn, lane, map, tile->coordinate[0])) return false;
     uint32_t bytes = trcpu_tile_bytes(map, rows4);
     if (map->swizzle) bytes = (bytes + 127) & ~127u; /* its pieces move about within 128 bytes */
     char *at = shared_place(warp, insn, lane, shared, bytes, 128, !write);

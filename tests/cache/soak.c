@@ -260,8 +260,8 @@ int main(int argc, char **argv) {
     tr_runner_destroy(shared);
     double growth = (double)(memory[EPOCHS - 1] - memory[first]) / (double)memory[first] * 100;
     int more = files[EPOCHS - 1] - files[first];
-    printf("    memory grew by %.2f%% after the first sixth (most: %ld KB), descriptors by %d\n", growth,
-           most, more);
+    printf("    memory grew by %.2f%% after the warm-up (most: %ld KB), descriptors by %d\n", growth, most,
+           more);
     char command[100];
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     if (system(command)) die("cannot remove the folder");

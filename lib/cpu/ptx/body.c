@@ -79,12 +79,25 @@ static void operand(trcpu_parser *parser, trcpu_operand *out, int depth) {
     *out = (trcpu_operand){.kind = TRCPU_OPERAND_PAIR, .items = pair, .count = 2};
 }
 
+/* The calls that brought inlined code here, which LLVM tells in a comment: "// f.py:1:2 @[ g.py:3:4 @[ h.py:5:6 ] ]". */
+static trcpu_text inlined_calls(const trcpu_parser *parser) {
+    const char *end = memchr(parser->at, '\n', (size_t)(parser->end - parser->at));
+    const char *at = memmem(parser->at, (size_t)((end ? end : parser->end) - parser->at), "@[", 2);
+    if (!at) return (trcpu_text){0};
+    for (at += 2, end = end ? end : parser->end; end > at && strchr(" ]\t\r", end[-1]); end--) {
+    }
+    while (at < end && *at == ' ') at++;
+    return (trcpu_text){at, (uint32_t)(end - at)};
+}
+
 /* .loc file line column [, function_name label, inlined_at file line column] */
 void trcpu_parser_location(trcpu_parser *parser) {
     uint64_t file = 0, line = 0, column = 0, inlined[3] = {0};
+    const bool in_inline_asm = parser->in_inline_asm; /* what follows may begin some */
     if (!trcpu_parser_unsigned(parser, &file) || !trcpu_parser_unsigned(parser, &line) ||
         !trcpu_parser_unsigned(parser, &column))
         return;
+    const trcpu_text calls = inlined_calls(parser);
     while (trcpu_parser_accept(parser, ',')) {
         if (trcpu_parser_word_is(parser, "function_name")) {
             trcpu_parser_word(parser);
@@ -95,14 +108,14 @@ void trcpu_parser_location(trcpu_parser *parser) {
             trcpu_parser_fail(parser, parser->line, "function_name or inlined_at expected");
         }
     }
-    if (parser->in_inline_asm || line == 0) return; /* line 0: the compiler's own, keep the last one known */
+    if (in_inline_asm || line == 0) return; /* line 0: the compiler's own, keep the last one known */
     trcpu_ptx *ptx = parser->ptx;
     trcpu_location *grown = push(parser, ptx->locations, &ptx->location_count, sizeof *grown);
     if (!grown) return;
     ptx->locations = grown;
     parser->location = ptx->location_count - 1;
-    grown[parser->location] = (trcpu_location){(uint32_t)file, (uint32_t)line, (uint32_t)column,
-                                               (uint32_t)inlined[0], (uint32_t)inlined[1]};
+    grown[parser->location] = (trcpu_location){(uint32_t)file,       (uint32_t)line,       (uint32_t)column,
+                                               (uint32_t)inlined[0], (uint32_t)inlined[1], calls};
 }
 
 void trcpu_parser_pragma(trcpu_parser *parser) {

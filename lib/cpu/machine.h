@@ -25,6 +25,10 @@ void trcpu_memory_info(trcpu_memory *memory, uint64_t *used, uint64_t *capacity)
 uint64_t trcpu_memory_allocate(trcpu_memory *memory, uint64_t size);
 int trcpu_memory_free(trcpu_memory *memory, uint64_t address); /* must be an allocation's base */
 
+/* Before the first allocation: remember what these checks ask of global memory. Reads of what was never written are
+   only found in memory that is watched; races also when a launch is the first to ask. False: no address space. */
+bool trcpu_memory_watch(trcpu_memory *memory, uint32_t checks);
+
 /* Host memory that kernels may reach (cuMemHostAlloc, cuMemHostRegister): device address == host address. */
 int trcpu_memory_register(trcpu_memory *memory, void *host, uint64_t size);
 int trcpu_memory_unregister(trcpu_memory *memory, void *host);
@@ -89,8 +93,11 @@ typedef struct trcpu_launch {
     const void *parameters; /* the packed buffer, parameter_bytes long */
 } trcpu_launch;
 
-/* Which checks run (TRITON_RUNNER_CPU_CHECKS: a comma-separated list of names, "default", "all", "none"). */
+/* Which checks run (TRITON_RUNNER_CPU_CHECKS: names separated by commas, from left to right, or "default", "all",
+   "none"; "-name" takes one away, from the default when it comes first). `unknown`: the first name there is none of,
+   "" when all are known. */
 uint32_t trcpu_checks_parse(const char *text, char *unknown, size_t unknown_size);
+void trcpu_checks_list(char *out, size_t room); /* all names, for a message */
 
 typedef struct trcpu_counts trcpu_counts; /* machine/counters.h */
 

@@ -75,6 +75,12 @@ static tr_status start(tr__driver *driver, int ordinal, tr_error **error) {
         tr__error_set_driver_code(error, CUDA_ERROR_NO_DEVICE);
         return TR_E_DRIVER_MISSING;
     }
+    char why[1024];
+    if (result && driver->trcpu_last_fault && !driver->trcpu_last_fault(NULL, why, sizeof why)) {
+        tr__fail(error, TR_E_INVALID_ARGUMENT, "the CPU device does not start: %s", why);
+        tr__error_set_driver_code(error, result);
+        return TR_E_INVALID_ARGUMENT;
+    }
     if (result) return tr__driver_fail(driver, result, "starting the driver", error);
     if (ordinal >= count)
         return tr__fail(error, TR_E_INVALID_ARGUMENT, "device %d was asked for, but there %s %d", ordinal,

@@ -1,6 +1,7 @@
 /* Contexts: made, current, destroyed. */
 #include "driver/driver.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -277,6 +278,10 @@ CUresult cuCtxSynchronize(void) {
 CUresult trcpu_last_fault(CUcontext handle, char *text, size_t size) {
     trcpu_context *context;
     CUresult result = enter_any(handle, &context);
+    if (result == CUDA_ERROR_NOT_INITIALIZED && trcpu.refusal[0] && text && size) {
+        snprintf(text, size, "%s", trcpu.refusal);
+        return CUDA_SUCCESS;
+    }
     if (result) return result;
     if (!context->error) return trcpu_leave(CUDA_ERROR_NOT_FOUND);
     if (!text || !size) return trcpu_leave(CUDA_ERROR_INVALID_VALUE);

@@ -32,6 +32,10 @@ CUresult trcpu_devices_start(int count) {
     for (trcpu.device_count = 0; trcpu.device_count < count; trcpu.device_count++) {
         trcpu_device *device = &trcpu.devices[trcpu.device_count];
         *device = (trcpu_device){.ordinal = trcpu.device_count, .memory = trcpu_memory_create(capacity)};
+        if (device->memory && !trcpu_memory_watch(device->memory, trcpu.checks)) {
+            trcpu_memory_destroy(device->memory);
+            device->memory = NULL;
+        }
         device->primary_handle = device->memory ? trcpu_handle_new(TRCPU_CONTEXT, NULL) : NULL;
         device->pool = &device->default_pool;
         device->pool->device = device;

@@ -1,6 +1,8 @@
 /* Start and end of the driver, its lock, its names. */
 #include "driver/driver.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,22 +21,42 @@ __attribute__((constructor)) static void load(void) {
     pthread_atfork(NULL, NULL, after_fork);
 }
 
+/* Why cuInit failed: trcpu_last_fault tells it. */
+static CUresult refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static CUresult refuse(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(trcpu.refusal, sizeof trcpu.refusal, format, arguments);
+    va_end(arguments);
+    return CUDA_ERROR_INVALID_VALUE;
+}
+
 /* What the environment asks for; anything not understood is an error, since a typo would silently test less.
  */
 static CUresult read_environment(int *devices) {
     const char *text = getenv("TRITON_RUNNER_CPU_DEVICES");
     char *end = NULL;
     long count = text && *text ? strtol(text, &end, 10) : 1;
-    if ((end && *end) || count < 1 || count > TRCPU_MAX_DEVICES) return CUDA_ERROR_INVALID_VALUE;
+    if ((end && *end) || count < 1 || count > TRCPU_MAX_DEVICES)
+        return refuse("TRITON_RUNNER_CPU_DEVICES: '%s' is not a number from 1 to %d", text,
+                      TRCPU_MAX_DEVICES);
     *devices = (int)count;
     trcpu.architecture = trcpu_architecture_find(getenv("TRITON_RUNNER_CPU_ARCH"));
-    if (!trcpu.architecture) return CUDA_ERROR_INVALID_VALUE;
+    if (!trcpu.architecture)
+        return refuse(
+            "TRITON_RUNNER_CPU_ARCH: there is no device '%s'; there are sm_75, sm_80, sm_86, sm_89 and sm_90",
+            getenv("TRITON_RUNNER_CPU_ARCH"));
     text = getenv("TRITON_RUNNER_CPU_COUNTERS");
     trcpu.counting = text && *text && strcmp(text, "0");
-    char unknown[64] = "";
+    char unknown[64] = "", names[400];
     text = getenv("TRITON_RUNNER_CPU_CHECKS");
     trcpu.checks = trcpu_checks_parse(text && *text ? text : "default", unknown, sizeof unknown);
-    return unknown[0] ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+    if (!unknown[0]) return CUDA_SUCCESS;
+    trcpu_checks_list(names, sizeof names);
+    return refuse(
+        "TRITON_RUNNER_CPU_CHECKS: there is no check named '%s'; there are %s; a '-' before a name takes it "
+        "away",
+        unknown, names);
 }
 
 static CUresult initialize(void) {

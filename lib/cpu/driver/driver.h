@@ -79,6 +79,7 @@ typedef struct trcpu_driver {
     bool initialized;
     const trcpu_architecture *architecture;
     uint32_t checks;
+    char refusal[640]; /* what the environment asks for and there isn't; "" */
     bool counting;
     int device_count;
     trcpu_device devices[TRCPU_MAX_DEVICES];

@@ -13,7 +13,7 @@
 #include "driver/cuda_symbols.inc"
 
 /* What broke the context (NULL: the current one), in one text: what the kernel did wrong, where, and what
-   lies near. Ends in NUL, cut at `size`. CUDA_ERROR_NOT_FOUND: nothing broke it. */
+   lies near; after a cuInit that failed, what of the environment it didn't understand. Ends in NUL, cut at `size`. CUDA_ERROR_NOT_FOUND: nothing broke it. */
 CUresult trcpu_last_fault(CUcontext context, char *text, size_t size);
 /* What the last launches did, as JSON: {"launch_count": …, "launches": [machine/counters.h]}, counted with
    TRITON_RUNNER_CPU_COUNTERS=1. Returns its length; json may be NULL, and is whole only if that is less than

@@ -1,5 +1,8 @@
 /* Named barriers of a CTA. */
+#include "machine/checks.h"
 #include "machine/warp.h"
+
+#include <string.h>
 
 enum { RED_POPC = 1, RED_AND = 2, RED_OR = 3 }; /* the mode of a bar.red, as its form has it */
 
@@ -28,8 +31,19 @@ static bool complete(const trcpu_cta *cta, const trcpu_barrier *barrier) {
            barrier->arrived >= (barrier->expected ? barrier->expected : threads_left(cta));
 }
 
+/* The warp has waited at the barrier: it knows what all did before. */
+static void learn(trcpu_warp *warp, uint32_t id) {
+    if (!warp->shadow) return;
+    if (warp->shadow->suspect.insn && warp->shadow->suspect.warp == warp->index)
+        trcpu_shadow_settle(warp->shadow, warp->cta->warps);
+    trcpu_order *order = &warp->shadow->order;
+    trcpu_order_take(order, &order->barriers[id], warp->index);
+    order->time[warp->index] = order->now;
+}
+
 static void release(trcpu_cta *cta, uint32_t id) {
     trcpu_barrier *barrier = &cta->barriers[id];
+    if (cta->shadow) trcpu_order_tick(&cta->shadow->order);
     barrier->last_and = barrier->value_and;
     barrier->last_or = barrier->value_or;
     barrier->last_count = barrier->value_count;
@@ -42,6 +56,7 @@ static void release(trcpu_cta *cta, uint32_t id) {
             trcpu_path *path = &warp->paths[k];
             if (path->wait != TRCPU_WAIT_BARRIER || path->barrier != id) continue;
             path->wait = TRCPU_WAIT_NOTHING;
+            learn(warp, id);
             give_result(warp, path->pc - 1, path->active, barrier);
             if (warp->state == TRCPU_WARP_BLOCKED) warp->state = TRCPU_WARP_WOKEN;
         }
@@ -67,6 +82,10 @@ const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, u
         return trcpu_fault_report(warp, insn, lane, 719, "barrier-divergence",
                                   "barrier %u is for %u threads here, others wait at it for %u", id, count,
                                   barrier->expected);
+    trcpu_order *order = warp->shadow ? &warp->shadow->order : NULL;
+    if (!barrier->arrived && order) memset(&order->barriers[id], 0, sizeof order->barriers[id]);
+    if (order) trcpu_order_give(order, &order->barriers[id], warp->index);
+    if (order && arrive_only) trcpu_order_advance(order, warp->index);
     if (!barrier->arrived) {
         barrier->value_and = 1;
         barrier->value_or = barrier->value_count = 0;
@@ -81,6 +100,7 @@ const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, u
     }
     if (complete(cta, barrier)) {
         release(cta, id);
+        if (!arrive_only) learn(warp, id);
         give_result(warp, insn, mask, barrier);
         return insn + 1;
     }

@@ -104,6 +104,13 @@ static uint16_t take_slot(trcpu_function *f) {
     return (uint16_t)(f->slot_count < 60000 ? f->slot_count++ : f->code_size % 60000);
 }
 
+static bool is_function(const trcpu_decoder *d, trcpu_text name) {
+    const trcpu_ptx *ptx = d->function->module->ptx;
+    for (uint32_t i = 0; i < ptx->function_count; i++)
+        if (trcpu_text_equal(ptx->functions[i]->name, name)) return true;
+    return false;
+}
+
 static void decode_plain(trcpu_decoder *d, const trcpu_statement *s) {
     trcpu_opcode opcode;
     trcpu_text pair[2];
@@ -152,6 +159,12 @@ static void decode_plain(trcpu_decoder *d, const trcpu_statement *s) {
             return;
         }
     }
+    for (uint32_t i = 0; i < s->operand_count; i++)
+        if (s->operands[i].kind == TRCPU_OPERAND_NAME && is_function(d, s->operands[i].name))
+            trcpu_decoder_fail(
+                d, TRCPU_UNSUPPORTED,
+                "the address of a function: indirect calls are not supported by the CPU device: %.*s",
+                (int)s->text.size, s->text.at);
     trcpu_decoder_fail(d, known ? TRCPU_INVALID_PTX : TRCPU_UNSUPPORTED,
                        known ? "the operands don't fit: %.*s"
                              : "the instruction is not supported by the CPU device: %.*s",

@@ -1,8 +1,9 @@
 /* A grid: CTAs over threads, several at a time on each when they wait for one another. */
+#include "machine/checks.h"
 #include "machine/pool.h"
+#include "machine/stall.h"
 #include "machine/warp.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,6 @@ enum {
     CUDA_INVALID_VALUE = 1,
     CUDA_OUT_OF_MEMORY = 2,
     CUDA_INVALID_CLUSTER_SIZE = 912,
-    CUDA_LAUNCH_FAILED = 719,
     FUEL = 4096,
     MOST_RESIDENT = 4096 /* CTAs a thread holds */
 };
@@ -160,12 +160,23 @@ static trcpu_cta *create_cta(trcpu_run *run) {
     cta->warps = (trcpu_warp *)(void *)(memory + l.warps);
     cta->warp_count = run->warps;
     cta->shared = memory + l.shared;
+    bool shadowed = run->shared_bytes && run->checks & TRCPU_CHECK_SHARED;
+    if (shadowed) cta->shadow = trcpu_shadow_create(run->shared_bytes, run->checks);
+    if (run->watch) cta->watcher = trcpu_watcher_create();
+    if ((shadowed && !cta->shadow) || (run->watch && !cta->watcher)) {
+        trcpu_shadow_destroy(cta->shadow);
+        free(memory);
+        free(cta);
+        return NULL;
+    }
     for (uint32_t w = 0; w < run->warps; w++) {
         trcpu_warp *warp = &cta->warps[w];
         warp->file = memory + l.files + w * l.file;
         warp->ranges =
             (trcpu_range *)(void *)(memory + l.ranges) + (size_t)w * (run->function->slot_count + 1);
         warp->shared = cta->shared;
+        warp->shadow = cta->shadow;
+        warp->watch = run->watch;
         warp->shared_bytes = run->shared_bytes;
         warp->local = memory + l.local + w * l.local_each;
         warp->local_bytes = run->function->frame_bytes;
@@ -181,6 +192,8 @@ static trcpu_cta *create_cta(trcpu_run *run) {
 static void destroy_cta(trcpu_cta *cta) {
     if (!cta) return;
     for (uint32_t w = 0; w < cta->warp_count; w++) free(cta->warps[w].copies);
+    trcpu_shadow_destroy(cta->shadow);
+    trcpu_watcher_destroy(cta->watcher);
     free(cta->memory);
     free(cta);
 }
@@ -195,11 +208,20 @@ static void begin_cta(trcpu_cta *cta, uint64_t number, uint32_t rank) {
         number /= clusters;
         inside /= size;
     }
+    if (cta->watcher) {
+        const uint32_t *grid = run->launch->grid;
+        trcpu_watcher_begin(cta->watcher, run->watch,
+                            cta->index[0] + grid[0] * (cta->index[1] + grid[1] * cta->index[2]));
+    }
     cta->rank = rank;
     cta->in_use = true;
     cta->finished = false;
     cta->inflight.readers = cta->inflight.writers = 0;
+    cta->inflight.off = !(run->checks & TRCPU_CHECK_MISSING_WAIT);
     memset(cta->barriers, 0, sizeof cta->barriers);
+    bool unlanded = false;
+    for (uint32_t w = 0; w < cta->warp_count; w++) unlanded |= cta->warps[w].copy_count != 0;
+    if (cta->shadow) trcpu_shadow_begin(cta->shadow, run->warps, unlanded);
     for (uint32_t w = 0; w < cta->warp_count; w++) {
         trcpu_warp *warp = &cta->warps[w];
         uint32_t left = run->threads - 32 * w;
@@ -224,42 +246,6 @@ static void begin_cta(trcpu_cta *cta, uint64_t number, uint32_t rank) {
 /* ---- running ---- */
 typedef enum outcome { CTA_DONE, CTA_WAITS, CTA_FAULTED } outcome;
 
-/* Nobody can go on: say who waits where. The first that waits is the one the report is about. */
-static outcome report_deadlock(trcpu_cta *cta) {
-    trcpu_warp *first = NULL;
-    const trcpu_path *at = NULL;
-    char who[400];
-    size_t n = 0;
-    bool lanes_apart = false;
-    for (uint32_t w = 0; w < cta->warp_count; w++) {
-        trcpu_warp *warp = &cta->warps[w];
-        if (warp->state != TRCPU_WARP_BLOCKED) continue;
-        for (uint32_t k = 0; k < warp->path_count && n < sizeof who - 80; k++) {
-            const trcpu_path *path = &warp->paths[k];
-            const trcpu_insn *insn = path->wait == TRCPU_WAIT_BARRIER ? path->pc - 1 : path->pc;
-            const trcpu_function *f = warp->launch->function;
-            const trcpu_statement *s = f->sources[insn - f->code].statement;
-            lanes_apart |= path->wait == TRCPU_WAIT_LANES;
-            if (!first) {
-                first = warp;
-                at = path;
-            }
-            n += (size_t)snprintf(who + n, sizeof who - n, "%swarp %u (lanes %08x) at line %u", n ? ", " : "",
-                                  w, path->active, s ? f->module->ptx->locations[s->location].line : 0);
-        }
-    }
-    if (!first) return CTA_DONE;
-    const trcpu_insn *insn = at->wait == TRCPU_WAIT_BARRIER ? at->pc - 1 : at->pc;
-    uint32_t lane = (uint32_t)__builtin_ctz(at->active);
-    if (lanes_apart)
-        trcpu_fault_report(first, insn, lane, CUDA_LAUNCH_FAILED, "barrier-divergence",
-                           "lanes of a warp wait for one another at different places: %s", who);
-    else
-        trcpu_fault_report(first, insn, lane, CUDA_LAUNCH_FAILED, "deadlock",
-                           "no warp of the CTA can go on: %s; the others have exited", who);
-    return CTA_FAULTED;
-}
-
 /* Runs the CTA's warps in turn until it is done, or only spins. */
 static outcome run_cta(trcpu_cta *cta, const trcpu_variant *variant) {
     for (;;) {
@@ -275,9 +261,10 @@ static outcome run_cta(trcpu_cta *cta, const trcpu_variant *variant) {
             }
             left |= warp->state != TRCPU_WARP_DONE;
         }
+        if (!left && cta->shadow && trcpu_shadow_settle(cta->shadow, cta->warps)) return CTA_FAULTED;
         if (!left) return CTA_DONE;
         if (atomic_load_explicit(&cta->launch->stopped, memory_order_relaxed)) return CTA_FAULTED;
-        if (!ran) return report_deadlock(cta);
+        if (!ran) return trcpu_stall_report_blocked(cta) ? CTA_FAULTED : CTA_DONE;
         if (only_pauses) return CTA_WAITS;
     }
 }
@@ -334,6 +321,8 @@ static void work(void *context) {
     const trcpu_variant *variant = trcpu_variant_best();
     resident here = {.ctas = calloc(MOST_RESIDENT, sizeof *here.ctas)};
     if (!here.ctas) return;
+    trcpu_stall stall = {0};
+    trcpu_stall_enter(run);
     while (!atomic_load_explicit(&run->stopped, memory_order_relaxed)) {
         if (here.used == 0 && !start_next(run, &here)) break;
         bool all_wait = true;
@@ -342,13 +331,19 @@ static void work(void *context) {
             outcome how = CTA_WAITS;
             while (cta->in_use && !cta->finished && (how = run_cta(cta, variant)) == CTA_DONE) {
                 all_wait = false;
+                trcpu_stall_moved(run, &stall);
                 if (!retire(cta, &here) || here.used || !start_next(run, &here)) break;
             }
             if (how == CTA_FAULTED) goto out;
         }
-        if (all_wait && here.used) start_next(run, &here);
+        if (!all_wait || !here.used) continue;
+        if (start_next(run, &here))
+            trcpu_stall_moved(run, &stall);
+        else if (trcpu_stall_found(run, &stall, here.ctas, here.count))
+            break;
     }
 out:
+    trcpu_stall_leave(run);
     for (uint32_t i = 0; i < here.count; i++) destroy_cta(here.ctas[i]);
     free(here.ctas);
 }
@@ -380,6 +375,15 @@ static bool set_cluster(trcpu_run *run) {
     return size <= TRCPU_CLUSTER_ROOM;
 }
 
+static bool set_watch(trcpu_run *run) {
+    if (!(run->checks & TRCPU_CHECK_GLOBAL)) return true;
+    if (!trcpu_memory_watch(run->memory, run->checks & TRCPU_CHECK_RACE_GLOBAL)) return false;
+    trcpu_traces *traces = trcpu_memory_traces(run->memory);
+    if (!traces) return true; /* what was written isn't known */
+    run->watch = trcpu_watch_create(traces, run->checks);
+    return run->watch != NULL;
+}
+
 int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t checks, trcpu_counts *counters,
                   trcpu_fault *fault) {
     static atomic_ullong serial;
@@ -394,18 +398,22 @@ int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t che
                      .threads = launch->block[0] * launch->block[1] * launch->block[2],
                      .shared_bytes = (launch->dynamic_shared ? f->shared_dynamic : f->shared_bytes) +
                                      launch->dynamic_shared,
-                     .limit = loop_limit,
+                     .limit = checks & TRCPU_CHECK_INFINITE_LOOP ? loop_limit : UINT64_MAX,
                      .serial = atomic_fetch_add(&serial, 1) + 1,
                      .fault = fault ? fault : &unread,
                      .counters = counters};
     run.warps = (run.threads + 31) / 32;
     if (!set_cluster(&run)) return CUDA_INVALID_CLUSTER_SIZE;
     memset(run.fault, 0, sizeof *run.fault);
-    if (pthread_mutex_init(&run.lock, NULL) != 0) return CUDA_OUT_OF_MEMORY;
+    if (!set_watch(&run) || pthread_mutex_init(&run.lock, NULL) != 0) {
+        trcpu_watch_destroy(run.watch);
+        return CUDA_OUT_OF_MEMORY;
+    }
     uint32_t threads = trcpu_pool_threads();
     uint64_t helpers = run.cluster_count - 1 < threads - 1 ? run.cluster_count - 1 : threads - 1;
     trcpu_pool_run(work, &run, (uint32_t)helpers);
     pthread_mutex_destroy(&run.lock);
+    trcpu_watch_destroy(run.watch);
     if (run.fault->result) return run.fault->result;
     return atomic_load(&run.next) >= run.cluster_count ? 0 : CUDA_OUT_OF_MEMORY;
 }

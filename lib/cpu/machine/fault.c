@@ -1,4 +1,5 @@
 /* What went wrong, where: the first fault of a launch stops it and is told. */
+#include "machine/checks.h"
 #include "machine/warp.h"
 
 #include <stdarg.h>
@@ -30,22 +31,37 @@ static void locate(trcpu_fault *fault, const trcpu_function *function, const trc
         copy_text(fault->file, sizeof fault->file, ptx->files[location->file]);
 }
 
-/* The call that brought inlined code here, "" when it is the kernel's own. */
+/* The calls that brought inlined code here, innermost first; "" when it is the kernel's own. */
 static void inlined_at(char *out, size_t room, const trcpu_function *function, const trcpu_insn *insn) {
     const trcpu_ptx *ptx = function->module->ptx;
     const trcpu_statement *statement = function->sources[insn - function->code].statement;
     out[0] = 0;
     if (!statement) return;
     const trcpu_location *location = &ptx->locations[statement->location];
-    if (!location->inlined_line || location->inlined_file >= ptx->file_count) return;
-    trcpu_text file = ptx->files[location->inlined_file];
-    snprintf(out, room, ", called from %.*s:%u", (int)file.size, file.at, location->inlined_line);
+    if (location->inlined_line && location->inlined_file < ptx->file_count) {
+        trcpu_text file = ptx->files[location->inlined_file];
+        snprintf(out, room, ", called from %.*s:%u", (int)file.size, file.at, location->inlined_line);
+        return;
+    }
+    size_t n = 0;
+    for (uint32_t i = 0; i < location->calls.size && n < room;) {
+        const char *at = location->calls.at + i;
+        uint32_t size = 0, left = location->calls.size - i; /* file:line:column */
+        while (size < left && !strchr(" @[]", at[size])) size++;
+        const char *column = memrchr(at, ':', size);
+        if (column) n += (size_t)snprintf(out + n, room - n, ", called from %.*s", (int)(column - at), at);
+        i += size + 1;
+    }
 }
 
 const trcpu_insn *trcpu_fault_report(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, int result,
                                      const char *kind, const char *format, ...) {
     trcpu_run *run = warp->launch;
     warp->state = TRCPU_WARP_FAULTED;
+    /* what follows from data that nobody has written is not the fault to report */
+    if (warp->shadow && strcmp(kind, "race-shared") != 0 &&
+        trcpu_shadow_settle(warp->shadow, warp->cta->warps))
+        return TRCPU_LEAVE;
     pthread_mutex_lock(&run->lock);
     if (!atomic_load(&run->stopped)) {
         trcpu_fault *fault = run->fault;
@@ -83,7 +99,7 @@ const trcpu_insn *trcpu_fault_report(trcpu_warp *warp, const trcpu_insn *insn, u
     return TRCPU_LEAVE;
 }
 
-static void set_address(trcpu_warp *warp, uint64_t address) {
+void trcpu_fault_address(trcpu_warp *warp, uint64_t address) {
     trcpu_run *run = warp->launch;
     pthread_mutex_lock(&run->lock);
     if (!atomic_load(&run->stopped)) run->fault->address = address;
@@ -110,7 +126,7 @@ static const trcpu_insn *fault_of_global(trcpu_warp *warp, const trcpu_insn *ins
         return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "read-only",
                                   "%s of %u bytes at 0x%llx, %llu bytes into constant data of %llu bytes",
                                   verb, bytes, at, at - base, size);
-    if ((address & TRCPU_WINDOW_MASK) == 0 && !inside)
+    if ((address & TRCPU_WINDOW_MASK) == 0 && !inside && warp->launch->checks & TRCPU_CHECK_HOST_POINTER)
         return trcpu_fault_report(warp, insn, lane, CUDA_ILLEGAL_ADDRESS, "host-pointer",
                                   "%s of %u bytes at 0x%llx, which is a host address: neither allocated on "
                                   "the device nor registered",
@@ -135,7 +151,7 @@ const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, u
                                      uint64_t address, uint32_t bytes, trcpu_space space, bool write) {
     static const char *const names[] = {"generic", "global", "constant", "shared", "local", "parameter", ""};
     const char *verb = write ? "write" : "read";
-    set_address(warp, address);
+    trcpu_fault_address(warp, address);
     if (space == TRCPU_SPACE_GENERIC) {
         uint64_t window = address & TRCPU_WINDOW_MASK;
         space = window == TRCPU_WINDOW_SHARED  ? TRCPU_SPACE_SHARED

@@ -2,7 +2,7 @@
 
 void trcpu_inflight_add(trcpu_inflight *in, trcpu_flight flight) {
     uint32_t count = in->readers + in->writers;
-    if (count == TRCPU_FLIGHT_ROOM) return;
+    if (in->off || count == TRCPU_FLIGHT_ROOM) return;
     in->flights[count] = flight;
     if (flight.kind == TRCPU_FLIGHT_LOAD)
         in->writers++;
@@ -26,11 +26,15 @@ void trcpu_inflight_waited(trcpu_inflight *in, trcpu_flight_kind kind, uint32_t 
     }
 }
 
-void trcpu_inflight_landed(trcpu_inflight *in, uint32_t barrier, uint32_t parity) {
+bool trcpu_inflight_land(trcpu_inflight *in, uint32_t barrier, uint32_t parity, trcpu_flight *landed) {
     for (uint32_t i = in->readers + in->writers; i-- > 0;) {
-        const trcpu_flight *f = &in->flights[i];
-        if (f->kind == TRCPU_FLIGHT_LOAD && f->barrier == barrier && f->parity == parity) remove_at(in, i);
+        *landed = in->flights[i];
+        if (landed->kind != TRCPU_FLIGHT_LOAD || landed->barrier != barrier || landed->parity != parity)
+            continue;
+        remove_at(in, i);
+        return true;
     }
+    return false;
 }
 
 const trcpu_flight *trcpu_inflight_find(const trcpu_inflight *in, uint32_t low, uint32_t high, bool write) {

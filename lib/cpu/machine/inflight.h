@@ -31,6 +31,7 @@ enum { TRCPU_FLIGHT_ROOM = 64 };
 /* `readers` and `writers` are counts: zero, as mostly, is all there is to know. */
 typedef struct trcpu_inflight {
     uint32_t readers, writers;
+    bool off; /* nobody asks */
     trcpu_flight flights[TRCPU_FLIGHT_ROOM];
 } trcpu_inflight;
 
@@ -38,8 +39,8 @@ typedef struct trcpu_inflight {
 void trcpu_inflight_add(trcpu_inflight *in, trcpu_flight flight);
 /* The owner waited for all groups below `group`. */
 void trcpu_inflight_waited(trcpu_inflight *in, trcpu_flight_kind kind, uint32_t owner, uint32_t group);
-/* A wait for this phase of the mbarrier succeeded. */
-void trcpu_inflight_landed(trcpu_inflight *in, uint32_t barrier, uint32_t parity);
+/* A wait for this phase of the mbarrier succeeded: takes out one of its loads; false: there is none. */
+bool trcpu_inflight_land(trcpu_inflight *in, uint32_t barrier, uint32_t parity, trcpu_flight *landed);
 /* What an access to [low, high) collides with: a write with all, a read with loads. NULL: nothing. */
 const trcpu_flight *trcpu_inflight_find(const trcpu_inflight *in, uint32_t low, uint32_t high, bool write);
 

@@ -4,6 +4,9 @@
    process lives. */
 #include "machine/memory.h"
 
+#include "machine/checks.h"
+#include "machine/traces.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +28,8 @@ struct trcpu_memory {
     trcpu_block *blocks;                     /* sorted by address, none overlap */
     size_t count, room, freed; /* freed: how many of them are, remembered to tell of their use */
     bool wrapped;
+    uint64_t mapped;      /* of address space: the reservation is less of it under watch */
+    trcpu_traces *traces; /* NULL: nobody watches */
 };
 
 trcpu_memory *trcpu_memory_create(uint64_t capacity) {
@@ -42,13 +47,15 @@ trcpu_memory *trcpu_memory_create(uint64_t capacity) {
         return NULL;
     }
     madvise(memory->base, memory->reserved, MADV_DONTDUMP);
+    memory->mapped = memory->reserved;
     memory->next = PAGE;
     return memory;
 }
 
 void trcpu_memory_destroy(trcpu_memory *memory) {
     if (!memory) return;
-    munmap(memory->base, memory->reserved);
+    munmap(memory->base, memory->mapped);
+    trcpu_traces_destroy(memory->traces);
     pthread_rwlock_destroy(&memory->lock);
     free(memory->blocks);
     free(memory);
@@ -143,6 +150,7 @@ uint64_t trcpu_memory_allocate(trcpu_memory *memory, uint64_t size) {
             address = TRCPU_DEVICE + (uint64_t)(uintptr_t)memory->base + offset;
             if (insert(memory, (trcpu_block){.address = address, .size = size})) {
                 memory->used += size;
+                if (memory->wrapped && memory->traces) trcpu_traces_forget(memory->traces, address, size);
                 if (!memory->wrapped) memory->next = offset + span;
             } else {
                 address = 0;
@@ -162,6 +170,7 @@ int trcpu_memory_free(trcpu_memory *memory, uint64_t address) {
         trcpu_block *block = &memory->blocks[at];
         block->state = TRCPU_BLOCK_FREED;
         memory->used -= block->size;
+        if (memory->traces) trcpu_traces_forget(memory->traces, address, block->size);
         madvise(trcpu_host_of(address), (block->size + PAGE - 1) & ~(uint64_t)(PAGE - 1), MADV_DONTNEED);
         if (++memory->freed == 2 * FREED_KEPT) forget_oldest(memory); /* block is no more what it was */
         result = 0;
@@ -221,6 +230,31 @@ bool trcpu_memory_range(trcpu_memory *memory, uint64_t address, uint64_t size, b
     return found;
 }
 
+bool trcpu_memory_reach(trcpu_memory *memory, uint64_t address, uint64_t size, bool write, uint32_t checks,
+                        uint64_t *low, uint64_t *high) {
+    const uint32_t looks =
+        TRCPU_CHECK_OUT_OF_BOUNDS | TRCPU_CHECK_USE_AFTER_FREE | (write ? TRCPU_CHECK_READ_ONLY : 0);
+    if (trcpu_memory_range(memory, address, size, write, low, high)) return true;
+    if ((checks & looks) == looks) return false;
+    uint64_t start = TRCPU_DEVICE + (uint64_t)(uintptr_t)memory->base;
+    if (address < start || address - start > memory->reserved || size > memory->reserved - (address - start))
+        return false; /* nothing lies there */
+    pthread_rwlock_rdlock(&memory->lock);
+    size_t at = find(memory, address);
+    const trcpu_block *block = at < memory->count ? &memory->blocks[at] : NULL;
+    bool inside = block && block->address <= address && size <= block->size - (address - block->address);
+    uint32_t check = !inside                             ? TRCPU_CHECK_OUT_OF_BOUNDS
+                     : block->state == TRCPU_BLOCK_FREED ? TRCPU_CHECK_USE_AFTER_FREE
+                                                         : TRCPU_CHECK_READ_ONLY;
+    bool passes = !(checks & check);
+    if (passes) {
+        *low = inside ? block->address : address;
+        *high = inside ? block->address + block->size : address + size;
+    }
+    pthread_rwlock_unlock(&memory->lock);
+    return passes;
+}
+
 void *trcpu_memory_host(trcpu_memory *memory, uint64_t address, uint64_t size) {
     uint64_t low, high;
     return trcpu_memory_range(memory, address, size, false, &low, &high) ? trcpu_host_of(address) : NULL;
@@ -267,9 +301,34 @@ void trcpu_memory_protect(trcpu_memory *memory, uint64_t address) {
     pthread_rwlock_unlock(&memory->lock);
 }
 
-/* Only the check for uninitialised global memory asks. */
 void trcpu_memory_wrote(trcpu_memory *memory, uint64_t address, uint64_t size) {
-    (void)memory;
-    (void)address;
-    (void)size;
+    trcpu_traces *traces = __atomic_load_n(&memory->traces, __ATOMIC_ACQUIRE);
+    if (traces) trcpu_traces_wrote(traces, address, size);
+}
+
+/* The maps are of the beginning of the reservation, and allocations stay within it. */
+static bool watch(trcpu_memory *memory, uint32_t checks) {
+    enum { WATCHED_SHIFT = 38 };
+    if (memory->reserved >> WATCHED_SHIFT && memory->next <= 1ull << WATCHED_SHIFT)
+        memory->reserved = 1ull << WATCHED_SHIFT;
+    trcpu_traces *traces = memory->traces;
+    if (!traces)
+        traces = trcpu_traces_create(TRCPU_DEVICE + (uint64_t)(uintptr_t)memory->base, memory->reserved);
+    if (!traces) return false;
+    bool made = (!(checks & TRCPU_CHECK_UNINITIALISED_GLOBAL) || trcpu_traces_map_written(traces)) &&
+                (!(checks & TRCPU_CHECK_RACE_GLOBAL) || trcpu_traces_map_accesses(traces));
+    __atomic_store_n(&memory->traces, traces, __ATOMIC_RELEASE);
+    return made;
+}
+
+bool trcpu_memory_watch(trcpu_memory *memory, uint32_t checks) {
+    pthread_rwlock_wrlock(&memory->lock);
+    if (memory->next > PAGE) checks &= ~(uint32_t)TRCPU_CHECK_UNINITIALISED_GLOBAL; /* too late to know */
+    bool made = !(checks & TRCPU_CHECK_GLOBAL) || watch(memory, checks);
+    pthread_rwlock_unlock(&memory->lock);
+    return made;
+}
+
+trcpu_traces *trcpu_memory_traces(const trcpu_memory *memory) {
+    return __atomic_load_n(&memory->traces, __ATOMIC_ACQUIRE);
 }

@@ -5,6 +5,8 @@
 
 #include "machine.h"
 
+typedef struct trcpu_traces trcpu_traces; /* machine/traces.h */
+
 #define TRCPU_DEVICE        0x0100000000000000u
 #define TRCPU_WINDOW_SHARED 0x0200000000000000u
 #define TRCPU_WINDOW_LOCAL  0x0300000000000000u
@@ -35,6 +37,10 @@ typedef struct trcpu_block {
 /* The live or registered block around [address, address + size); false: there is none. */
 bool trcpu_memory_range(trcpu_memory *memory, uint64_t address, uint64_t size, bool write, uint64_t *low,
                         uint64_t *high);
+/* The same for a kernel under these checks: where one is off, the access goes where hardware would let it go. */
+bool trcpu_memory_reach(trcpu_memory *memory, uint64_t address, uint64_t size, bool write, uint32_t checks,
+                        uint64_t *low, uint64_t *high);
+trcpu_traces *trcpu_memory_traces(const trcpu_memory *memory); /* NULL: nobody watches */
 /* For reports: the block that holds the address, live or freed, else the live one nearest to it. */
 bool trcpu_memory_nearest(trcpu_memory *memory, uint64_t address, trcpu_block *out);
 /* Kernels may not write there (.const, or constant data). */

@@ -5,6 +5,8 @@
 #include "machine/inflight.h"
 #include "machine/memory.h"
 #include "machine/program.h"
+#include "machine/shadow.h"
+#include "machine/watch.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -54,24 +56,28 @@ struct trcpu_warp {
     uintptr_t stop;        /* where another path waits */
     char *shared;
     uint32_t shared_bytes;
-    uint32_t fuel;       /* backward branches until it must give way */
-    trcpu_range *ranges; /* one a slot */
-    char *local;         /* lane after lane */
+    trcpu_shadow *shadow; /* of it; NULL: no check needs one */
+    uint32_t fuel;        /* backward branches until it must give way */
+    trcpu_range *ranges;  /* one a slot */
+    char *local;          /* lane after lane */
     uint32_t local_bytes;
     uint32_t index;
     trcpu_cta *cta;
     trcpu_run *launch;
     uint8_t state;
-    bool paused;       /* gave way: nothing blocks it */
-    uint32_t carry;    /* the condition code of add.cc and its like, a bit per lane */
-    uint32_t syncs;    /* accesses that other threads look at since the last pause: is it spinning? */
-    uint64_t branches; /* backward ones so far */
+    bool paused;        /* gave way: nothing blocks it */
+    uint32_t carry;     /* the condition code of add.cc and its like, a bit per lane */
+    uint32_t syncs;     /* accesses that other threads look at since the last pause: is it spinning? */
+    trcpu_watch *watch; /* of global memory; NULL: no check needs one */
+    uint64_t polled;    /* the address of the last atomic, for reports */
+    uint64_t branches;  /* backward ones so far */
     uint32_t path_count, current;
     trcpu_path paths[32];
     trcpu_copy *copies; /* cp.async under way, oldest first */
     uint32_t copy_count, copy_room, copy_group;
     uint32_t wgmma_group, bulk_group; /* the ones being filled */
     uint32_t waits;                   /* in vain, one after the other */
+    char awaited[128];                /* what for */
     uint32_t cluster_arrived;         /* lanes that have arrived at the cluster's barrier and not waited */
     uint32_t cluster_phase;           /* in which they arrived */
 };
@@ -94,6 +100,8 @@ struct trcpu_cta {
     trcpu_run *launch;
     uint32_t index[3];
     char *shared;
+    trcpu_shadow *shadow;
+    trcpu_watcher *watcher; /* NULL: the launch isn't watched */
     uint32_t warp_count, done_count;
     trcpu_warp *warps;
     trcpu_barrier barriers[16];
@@ -110,6 +118,7 @@ struct trcpu_run {
     const trcpu_launch *launch;
     const trcpu_function *function;
     uint32_t checks;
+    trcpu_watch *watch; /* NULL: neither check of global memory is on */
     uint32_t threads, warps, shared_bytes;
     uint64_t cluster_count;
     uint32_t cluster[3], cluster_size;
@@ -120,7 +129,16 @@ struct trcpu_run {
     pthread_mutex_t lock;
     trcpu_fault *fault;
     trcpu_counts *counters; /* NULL: nothing is counted */
+    /* stall.c: threads that run CTAs; how many of them have gone in circles this round; had all done so before? */
+    uint32_t stall_threads, stall_confirmed, stall_round;
+    bool stall_circles;
+    atomic_bool stall_suspected;
 };
+
+static inline bool trcpu_run_reaches(const trcpu_run *run, uint64_t address, uint64_t size, bool write,
+                                     trcpu_range *range) {
+    return trcpu_memory_reach(run->memory, address, size, write, run->checks, &range->low, &range->high);
+}
 
 /* ---- what handlers call; all return what the handler returns ---- */
 /* warp.c: control flow */
@@ -143,6 +161,7 @@ void trcpu_barrier_check(trcpu_cta *cta, uint32_t id); /* after an arrival or an
 /* fault.c */
 const trcpu_insn *trcpu_fault_access(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane,
                                      uint64_t address, uint32_t bytes, trcpu_space space, bool write);
+void trcpu_fault_address(trcpu_warp *warp, uint64_t address); /* of the report that follows */
 const trcpu_insn *trcpu_fault_report(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, int result,
                                      const char *kind, const char *format, ...)
     __attribute__((format(printf, 6, 7)));

@@ -2,25 +2,32 @@
 #include "machine/lanes/place.h"
 
 /* ---- one lane, or all lanes side by side: `count` elements of `bytes` each ---- */
+/* With the check for alignment off, elements lie anywhere. */
+typedef uint16_t loose16 __attribute__((aligned(1), may_alias));
+typedef uint32_t loose32 __attribute__((aligned(1), may_alias));
+typedef uint64_t loose64 __attribute__((aligned(1), may_alias));
+
 TRCPU_INLINE uint64_t read_element(const char *from, uint32_t bytes, bool is_signed) {
     switch (bytes) {
     case 1: return is_signed ? (uint64_t)(int64_t) * (const int8_t *)from : *(const uint8_t *)from;
-    case 2:
-        return is_signed ? (uint64_t)(int64_t) * (const int16_t *)(const void *)from
-                         : *(const uint16_t *)(const void *)from;
-    case 4:
-        return is_signed ? (uint64_t)(int64_t) * (const int32_t *)(const void *)from
-                         : *(const uint32_t *)(const void *)from;
-    default: return *(const uint64_t *)(const void *)from;
+    case 2: {
+        uint16_t value = *(const loose16 *)(const void *)from;
+        return is_signed ? (uint64_t)(int64_t)(int16_t)value : value;
+    }
+    case 4: {
+        uint32_t value = *(const loose32 *)(const void *)from;
+        return is_signed ? (uint64_t)(int64_t)(int32_t)value : value;
+    }
+    default: return *(const loose64 *)(const void *)from;
     }
 }
 
 TRCPU_INLINE void write_element(char *to, uint64_t value, uint32_t bytes) {
     switch (bytes) {
     case 1: *(uint8_t *)to = (uint8_t)value; break;
-    case 2: *(uint16_t *)(void *)to = (uint16_t)value; break;
-    case 4: *(uint32_t *)(void *)to = (uint32_t)value; break;
-    default: *(uint64_t *)(void *)to = value; break;
+    case 2: *(loose16 *)(void *)to = (uint16_t)value; break;
+    case 4: *(loose32 *)(void *)to = (uint32_t)value; break;
+    default: *(loose64 *)(void *)to = value; break;
     }
 }
 
@@ -161,6 +168,7 @@ TRCPU_INLINE const trcpu_insn *access_global(trcpu_warp *warp, const trcpu_insn 
     bool plain = width == bytes || (width == 2 && bytes == 1 && !is_signed);
     if (mask == ~0u && plain && side_by_side(address, whole) && !(address[0] & (whole - 1)) &&
         range_holds(warp, insn, address[0], 32 * whole)) {
+        if (warp->watch && !trcpu_watch_lanes(warp, insn, mask, address, whole, write)) return TRCPU_LEAVE;
         guess_next(&warp->ranges[insn->slot], address[0], 32 * whole);
         if (write)
             store_all(warp, values, trcpu_host_of(address[0]), bytes, count);
@@ -172,14 +180,35 @@ TRCPU_INLINE const trcpu_insn *access_global(trcpu_warp *warp, const trcpu_insn 
         ACTIVE_LANES if (!place_lane(warp, insn, l, address[l], whole, TRCPU_SPACE_GLOBAL,
                                      write)) return TRCPU_LEAVE;
     }
+    if (warp->watch && !trcpu_watch_lanes(warp, insn, mask, address, whole, write)) return TRCPU_LEAVE;
     if (write)
         store_apart(warp, mask, values, address, bytes, count, width);
     else
         load_apart(warp, mask, values, address, bytes, count, is_signed, width);
+    if (warp->watch && !write && insn->flags & TRCPU_HAS_SYNC)
+        ACTIVE_LANES trcpu_watch_take(warp, address[l]);
     return insn + 1;
 }
 
 /* ---- shared ---- */
+/* A lane's access to bytes of shared memory, of any CTA of the cluster, in their shadow. */
+static bool shadow_lane(trcpu_warp *warp, const trcpu_insn *insn, const uint32_t *values, uint32_t lane,
+                        const char *at, uint32_t bytes, uint32_t count, uint32_t width, bool write) {
+    uint32_t offset = (uint32_t)(at - warp->shared), whole = bytes * count;
+    char value[64];
+    if (at < warp->shared || at >= warp->shared + warp->shared_bytes) {
+        if (write) forgive_elsewhere(warp, at, whole);
+        return true;
+    }
+    if (insn->flags & TRCPU_HAS_SYNC) { /* ordered by itself */
+        if (write) trcpu_shadow_forgive(warp->shadow, offset, whole);
+        return true;
+    }
+    if (!write) return trcpu_shadow_read(warp, insn, lane, offset, whole);
+    store_lane(warp, values, lane, value, bytes, count, width);
+    return trcpu_shadow_write(warp, insn, lane, offset, whole, value);
+}
+
 TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
                                              uint32_t bytes, uint32_t count, bool is_signed, uint32_t width,
                                              bool write) {
@@ -192,7 +221,8 @@ TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn 
     if (!all_in_shared(warp, mask, address, whole)) { /* in other CTAs of the cluster, or a fault */
         ACTIVE_LANES {
             char *at = place_lane(warp, insn, l, address[l], whole, TRCPU_SPACE_SHARED, write);
-            if (!at) return TRCPU_LEAVE;
+            if (!at || (warp->shadow && !shadow_lane(warp, insn, values, l, at, bytes, count, width, write)))
+                return TRCPU_LEAVE;
             if (write)
                 store_lane(warp, values, l, at, bytes, count, width);
             else
@@ -204,6 +234,15 @@ TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn 
     const trcpu_flight *flight = in_flight(warp, mask, address, whole, write, &lane);
     if (flight) return trcpu_inflight_report(warp, insn, lane, flight, address[lane], write);
     char *shared = warp->shared;
+    if (warp->shadow) {
+        uint32_t left =
+            insn->flags & TRCPU_HAS_SYNC ? mask : shadow_lanes(warp, insn, mask, address, whole, write);
+        for (; left; left &= left - 1) {
+            uint32_t l = (uint32_t)__builtin_ctz(left);
+            if (!shadow_lane(warp, insn, values, l, shared + address[l], bytes, count, width, write))
+                return TRCPU_LEAVE;
+        }
+    }
     bool plain = width == bytes || (width == 2 && bytes == 1 && !is_signed);
     if (mask == ~0u && plain && shared_side_by_side(address, whole)) {
         if (write)
@@ -263,11 +302,24 @@ TRCPU_INLINE const trcpu_insn *access_lanes(trcpu_warp *warp, const trcpu_insn *
         uint64_t address = narrow ? (uint32_t)(ROW_AT(uint32_t, address_row)[l] + (uint32_t)insn->imm)
                                   : ROW_AT(uint64_t, address_row)[l] + (uint64_t)insn->imm;
         char *at = place_lane(warp, insn, l, address, bytes * count, space, write);
+        bool ordered = false;
         if (!at) return TRCPU_LEAVE;
+        if (space == TRCPU_SPACE_GENERIC) {
+            uint64_t window = address & TRCPU_WINDOW_MASK;
+            if (warp->shadow && window == TRCPU_WINDOW_SHARED &&
+                !shadow_lane(warp, insn, values, l, at, bytes, count, insn->width, write))
+                return TRCPU_LEAVE;
+            if (warp->watch && window == TRCPU_DEVICE) {
+                if (insn->flags & TRCPU_HAS_SYNC && write) trcpu_watch_give(warp, address);
+                if (!trcpu_watch_range(warp, insn, l, address, bytes * count, write)) return TRCPU_LEAVE;
+                ordered = insn->flags & TRCPU_HAS_SYNC && !write;
+            }
+        }
         if (write)
             store_lane(warp, values, l, at, bytes, count, insn->width);
         else
             load_lane(warp, values, l, at, bytes, count, insn->mode & SIGNED, insn->width);
+        if (ordered) trcpu_watch_take(warp, address);
     }
     return insn + 1;
 }

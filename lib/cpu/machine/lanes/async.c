@@ -12,7 +12,19 @@ static trcpu_copy *new_copy(trcpu_warp *warp) {
         warp->copies = larger;
         warp->copy_room = room;
     }
-    return &warp->copies[warp->copy_count++];
+    return &warp->copies[warp->copy_count]; /* counted when nothing is wrong with it */
+}
+
+/* In the shadow it is under way from now on. */
+static bool shadow_copy(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, const trcpu_copy *copy) {
+    const trcpu_view v = view_of(warp, insn);
+    ACTIVE_LANES {
+        if (copy->bytes == 16 && trcpu_view_may_write16(&v, copy->to[l] / 16))
+            trcpu_view_set16(&v, copy->to[l] / 16, TRCPU_SHADOW_PENDING);
+        else if (!trcpu_shadow_start(warp, insn, l, copy->to[l], copy->bytes, copy->from[l]))
+            return false;
+    }
+    return true;
 }
 
 /* rows: to, from, bytes of a lane, optionally how many of them to read (the rest is zeros). */
@@ -69,8 +81,7 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
             if (source[l] >= range->low && source[l] < range->high &&
                 copy->size[l] <= range->high - source[l])
                 continue;
-            if (!trcpu_memory_range(warp->launch->memory, source[l], copy->size[l], false, &range->low,
-                                    &range->high)) {
+            if (!trcpu_run_reaches(warp->launch, source[l], copy->size[l], false, range)) {
                 trcpu_fault_access(warp, insn, l, source[l], copy->size[l] & -copy->size[l],
                                    TRCPU_SPACE_GLOBAL, false);
                 return TRCPU_LEAVE;
@@ -78,6 +89,17 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
         }
     }
     LANES copy->from[l] = trcpu_host_of(source[l]);
+    if (warp->shadow && !shadow_copy(warp, insn, mask, copy)) return TRCPU_LEAVE;
+    if (reading && warp->watch) {
+        if (whole && !trcpu_watch_lanes(warp, insn, reading, source, bytes, TRCPU_WATCH_READ))
+            return TRCPU_LEAVE;
+        for (uint32_t rest = whole ? 0 : reading; rest; rest &= rest - 1) {
+            uint32_t l = (uint32_t)__builtin_ctz(rest);
+            if (!trcpu_watch_range(warp, insn, l, source[l], copy->size[l], TRCPU_WATCH_READ))
+                return TRCPU_LEAVE;
+        }
+    }
+    warp->copy_count++;
     return insn + 1;
 }
 
@@ -93,6 +115,11 @@ HANDLER(copy_unless) {
 
 static void land(trcpu_warp *warp, const trcpu_copy *copy) {
     char *shared = warp->shared;
+    if (warp->shadow) {
+        const trcpu_view v = view_of(warp, copy->insn);
+        for (uint32_t rest = copy->mask; rest; rest &= rest - 1)
+            trcpu_view_land(&v, copy->to[__builtin_ctz(rest)] / 4, copy->bytes / 4);
+    }
     uint32_t others = 0;
     LANES others |= copy->size[l] ^ 16;
     if (copy->mask == ~0u && !others) {

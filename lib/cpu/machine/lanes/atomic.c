@@ -100,6 +100,16 @@ static uint64_t element(const trcpu_warp *warp, uint32_t row, uint32_t lane, uin
     return bytes == 8 ? ROW_AT(uint64_t, row)[lane] : ROW_AT(uint32_t, row)[lane];
 }
 
+/* In the shadows; false: a fault is reported. */
+static inline bool note(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint64_t address,
+                        const char *at, uint32_t bytes) {
+    warp->polled = address;
+    if (warp->shadow && at >= warp->shared && at < warp->shared + warp->shared_bytes)
+        return trcpu_shadow_atomic(warp, insn, lane, (uint32_t)(at - warp->shared), bytes);
+    if (!warp->watch || (address & TRCPU_WINDOW_MASK) != TRCPU_DEVICE) return true;
+    return trcpu_watch_range(warp, insn, lane, address, bytes, TRCPU_WATCH_ATOMIC);
+}
+
 /* rows: results (of atom), the address, values, for cas the comparand before them. */
 static inline const trcpu_insn *update(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
                                        trcpu_space space, kind type, bool returns) {
@@ -110,8 +120,13 @@ static inline const trcpu_insn *update(trcpu_warp *warp, const trcpu_insn *insn,
     ACTIVE_LANES {
         uint64_t address = narrow ? (uint32_t)(ROW_AT(uint32_t, rest[0])[l] + (uint32_t)insn->imm)
                                   : ROW_AT(uint64_t, rest[0])[l] + (uint64_t)insn->imm;
+        if (address & (bytes * n - 1))
+            return trcpu_fault_access(warp, insn, l, address, bytes * n, space, true);
         char *at = place_lane(warp, insn, l, address, bytes * n, space, true);
-        if (!at) return TRCPU_LEAVE;
+        const bool orders =
+            warp->watch && !(mask & (mask - 1)) && (address & TRCPU_WINDOW_MASK) == TRCPU_DEVICE && !narrow;
+        if (orders) trcpu_watch_give(warp, address);
+        if (!at || !note(warp, insn, l, address, at, bytes * n)) return TRCPU_LEAVE;
         for (uint32_t k = 0; k < n; k++, at += bytes) {
             uint64_t value = element(warp, rest[operation == CAS ? 2 : 1 + k], l, bytes);
             uint64_t compare = operation == CAS ? element(warp, rest[1], l, bytes) : 0;
@@ -124,6 +139,7 @@ static inline const trcpu_insn *update(trcpu_warp *warp, const trcpu_insn *insn,
             else
                 ROW_AT(uint32_t, results[k])[l] = (uint32_t)old;
         }
+        if (orders) trcpu_watch_take(warp, address);
     }
     return insn + 1;
 }

@@ -1,4 +1,5 @@
 /* bar and barrier: see machine/barrier.c for what they do. */
+#include "machine/checks.h"
 #include "machine/lanes/lanes.h"
 
 enum { PLAIN, RED_POPC, RED_AND, RED_OR };
@@ -8,6 +9,7 @@ enum { COUNTED, REDUCES, COUNTED_REDUCES };
 /* rows: [d,] id[, count][, p]; .aligned ones, as all bar are, want the whole warp. */
 static inline const trcpu_insn *arrive(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
                                        uint32_t shape, bool aligned, bool arrive_only) {
+    aligned &= (warp->launch->checks & TRCPU_CHECK_BARRIER_DIVERGENCE) != 0;
     if (aligned && mask != warp->live) {
         if (mask != warp->active) /* a guard leaves lanes out: they will never come */
             return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 719, "barrier-divergence",

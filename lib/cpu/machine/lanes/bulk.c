@@ -10,19 +10,25 @@ typedef struct access {
     trcpu_warp *warp;
     const trcpu_insn *insn;
     uint32_t lane;
+    bool reduces;
 } access;
+
+static void *watched(const access *a, uint64_t address, uint64_t size, bool write) {
+    trcpu_watch_kind kind = !write ? TRCPU_WATCH_READ : a->reduces ? TRCPU_WATCH_ATOMIC : TRCPU_WATCH_WRITE;
+    if (a->warp->watch && !trcpu_watch_range(a->warp, a->insn, a->lane, address, size, kind)) return NULL;
+    return trcpu_host_of(address);
+}
 
 static void *global_place(void *context, uint64_t address, uint64_t size, bool write) {
     access *a = context;
     trcpu_range *range = &a->warp->ranges[a->insn->slot];
-    trcpu_memory *memory = a->warp->launch->memory;
     if (address >= range->low && address < range->high && size <= range->high - address)
-        return trcpu_host_of(address);
-    if (trcpu_memory_range(memory, address, size, write, &range->low, &range->high))
-        return trcpu_host_of(address);
+        return watched(a, address, size, write);
+    if (trcpu_run_reaches(a->warp->launch, address, size, write, range))
+        return watched(a, address, size, write);
     /* the report is about the first byte that is not there */
-    uint64_t low, high, bad = address;
-    if (trcpu_memory_range(memory, address, 1, write, &low, &high)) bad = high;
+    trcpu_range there;
+    uint64_t bad = trcpu_run_reaches(a->warp->launch, address, 1, write, &there) ? there.high : address;
     trcpu_fault_access(a->warp, a->insn, a->lane, bad, 1, TRCPU_SPACE_GLOBAL, write);
     return NULL;
 }
@@ -38,7 +44,7 @@ static bool is_free(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uin
     uint32_t at = address & TRCPU_CLUSTER_OFFSET_MASK;
     const trcpu_flight *flight = trcpu_inflight_find(&cta_of(warp, address)->inflight, at, at + bytes, write);
     if (flight) trcpu_inflight_report(warp, insn, lane, flight, at, write);
-    return !flight;
+    return !flight && shadow_bulk(warp, insn, lane, address, bytes, write);
 }
 
 static void note_store(trcpu_warp *warp, const trcpu_insn *insn, uint32_t address, uint32_t bytes) {
@@ -63,6 +69,7 @@ static bool signal(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint
                                       .parity = trcpu_mbarrier_passed_parity(*barrier, 0),
                                       .barrier = address & TRCPU_CLUSTER_OFFSET_MASK,
                                       .insn = insn});
+    give(warp, address);
     const char *problem = trcpu_mbarrier_complete_tx(barrier, bytes);
     if (problem) misuse(warp, insn, lane, problem);
     return !problem;
@@ -106,7 +113,7 @@ static bool set_tile(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, ui
     const bool rows4 = insn->mode & 0x80;
     if (!read_map(warp, insn, lane, ROW_AT(uint64_t, insn->rows[row])[lane], insn->count, rows4, map))
         return false;
-    *where = (access){warp, insn, lane};
+    *where = (access){warp, insn, lane, false};
     *tile = (trcpu_tile){.map = map, .rows4 = rows4, .host = global_place, .context = where};
     for (uint32_t i = 0; i < insn->count; i++)
         tile->coordinate[i] = ROW_AT(int32_t, insn->rows[row + 1 + i])[lane];
@@ -165,6 +172,7 @@ HANDLER(store_tile) { /* [map, {coordinates}], [source]; mode: the reduction */
         if (!set_tile(warp, insn, l, 0, from, true, &map, &where, &tile)) return TRCPU_LEAVE;
         if (reduction && !trcpu_reduction_exists((trcpu_element)map.element, reduction))
             return misuse(warp, insn, l, "the map's element type has no such reduction");
+        where.reduces = reduction != TRCPU_REDUCE_NONE;
         if (!trcpu_tile_store(&tile, reduction)) return TRCPU_LEAVE;
         note_store(warp, insn, from, trcpu_tile_bytes(&map, tile.rows4));
     }
@@ -181,7 +189,7 @@ static bool check_bulk(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, 
 
 HANDLER(load_bulk) { /* [destination], [source], size, [mbarrier] */
     ACTIVE_LANES {
-        access where = {warp, insn, l};
+        access where = {warp, insn, l, insn->mode != 0};
         uint64_t from = ROW(uint64_t, 1)[l];
         uint32_t to = ROW(uint32_t, 0)[l], bytes = ROW(uint32_t, 2)[l];
         if (!check_bulk(warp, insn, l, from, bytes)) return TRCPU_LEAVE;
@@ -211,7 +219,7 @@ HANDLER(copy_bulk) { /* shared to shared of the cluster */
 
 HANDLER(store_bulk) { /* [destination], [source], size; mode: reduction, element << 4 */
     ACTIVE_LANES {
-        access where = {warp, insn, l};
+        access where = {warp, insn, l, insn->mode != 0};
         uint64_t to = ROW(uint64_t, 0)[l];
         uint32_t from = ROW(uint32_t, 1)[l], bytes = ROW(uint32_t, 2)[l];
         if (!check_bulk(warp, insn, l, to, bytes)) return TRCPU_LEAVE;
@@ -273,7 +281,7 @@ HANDLER(replace_field) { /* [map], value */
 
 HANDLER(publish_map) { /* tensormap.cp_fenceproxy [global], [shared], 128: each lane has the same addresses */
     uint32_t lane = (uint32_t)__builtin_ctz(mask);
-    access where = {warp, insn, lane};
+    access where = {warp, insn, lane, false};
     const char *from =
         shared_place(warp, insn, lane, ROW(uint32_t, 1)[lane], TRCPU_TENSOR_MAP_BYTES, 128, false);
     char *to = from ? global_place(&where, ROW(uint64_t, 0)[lane], TRCPU_TENSOR_MAP_BYTES, true) : NULL;

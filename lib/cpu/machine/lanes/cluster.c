@@ -78,6 +78,10 @@ HANDLER(cluster_arrive) {
         return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(warp->cluster_arrived & mask), 719,
                                   "cluster",
                                   "a second arrival at the cluster's barrier without a wait between");
+    if (warp->shadow) {
+        trcpu_order_give(&warp->shadow->order, &warp->shadow->order.cluster, warp->index);
+        trcpu_order_advance(&warp->shadow->order, warp->index);
+    }
     warp->cluster_arrived |= mask;
     warp->cluster_phase = cluster->phase;
     cluster->arrived += (uint32_t)__builtin_popcount(mask);
@@ -96,6 +100,7 @@ HANDLER(cluster_wait) {
         cluster->arrived = 0;
         cluster->phase++;
     }
+    if (warp->shadow) trcpu_order_take(&warp->shadow->order, &warp->shadow->order.cluster, warp->index);
     warp->waits = 0;
     warp->cluster_arrived &= ~mask;
     return insn + 1;

@@ -27,4 +27,35 @@ static inline char *shared_place(trcpu_warp *warp, const trcpu_insn *insn, uint3
     return NULL;
 }
 
+/* ---- what an mbarrier's arrivals make known, and its waits learn; within the CTA only ---- */
+static inline trcpu_knowledge *knowledge_at(const trcpu_warp *warp, uint32_t address, bool create) {
+    if (!warp->shadow || cta_of(warp, address) != warp->cta) return NULL;
+    return trcpu_order_object_at(&warp->shadow->order, address & TRCPU_CLUSTER_OFFSET_MASK, create);
+}
+
+static inline void give(const trcpu_warp *warp, uint32_t address) {
+    trcpu_knowledge *gives = knowledge_at(warp, address, true);
+    if (!gives) return;
+    trcpu_order_give(&warp->shadow->order, gives, warp->index);
+    trcpu_order_advance(&warp->shadow->order, warp->index);
+}
+
+static inline void take(const trcpu_warp *warp, uint32_t address) {
+    const trcpu_knowledge *gives = knowledge_at(warp, address, false);
+    if (gives) trcpu_order_take(&warp->shadow->order, gives, warp->index);
+}
+
+/* A bulk copy's access to shared memory, in the shadow of the CTA it belongs to. */
+static inline bool shadow_bulk(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint32_t address,
+                               uint32_t bytes, bool write) {
+    const trcpu_cta *cta = cta_of(warp, address);
+    const uint32_t at = address & TRCPU_CLUSTER_OFFSET_MASK;
+    if (!cta || !cta->shadow) return true;
+    if (cta == warp->cta)
+        return write ? trcpu_shadow_write_range(warp, insn, lane, at, bytes)
+                     : trcpu_shadow_read_range(warp, insn, lane, at, bytes);
+    if (write) trcpu_shadow_forgive(cta->shadow, at, bytes);
+    return true;
+}
+
 #endif

@@ -26,9 +26,15 @@ static const trcpu_insn *misuse(trcpu_warp *warp, const trcpu_insn *insn, uint32
         return insn + 1;                                                                                     \
     } while (0)
 
+static const char *init_at(const trcpu_warp *warp, uint64_t *barrier, uint32_t address, uint32_t count) {
+    trcpu_knowledge *gives = knowledge_at(warp, address, false);
+    if (gives) memset(gives, 0, sizeof *gives);
+    return trcpu_mbarrier_init(barrier, count);
+}
+
 HANDLER(init) {
     const uint32_t *count = ROW(uint32_t, 1);
-    EACH_BARRIER(0, trcpu_mbarrier_init(barrier, count[l]));
+    EACH_BARRIER(0, init_at(warp, barrier, address[l], count[l]));
 }
 
 HANDLER(inval) {
@@ -59,13 +65,13 @@ HANDLER(arrive) {
     uint64_t *state = ROW(uint64_t, 0);
     const uint32_t *operand = ROW(uint32_t, 2);
     warp->waits = 0;
-    EACH_BARRIER(1, arrive_once(barrier, &state[l], operand[l], insn->mode));
+    EACH_BARRIER(1, (give(warp, address[l]), arrive_once(barrier, &state[l], operand[l], insn->mode)));
 }
 
 HANDLER(arrive_one) {
     uint64_t *state = ROW(uint64_t, 0);
     warp->waits = 0;
-    EACH_BARRIER(1, arrive_once(barrier, &state[l], 1, insn->mode));
+    EACH_BARRIER(1, (give(warp, address[l]), arrive_once(barrier, &state[l], 1, insn->mode)));
 }
 
 /* ---- waiting ---- */
@@ -75,6 +81,21 @@ static const trcpu_insn *wait_on(trcpu_warp *warp, const trcpu_insn *insn, uint6
              "a phase of an mbarrier that has %u arrivals pending and %d bytes still to come",
              trcpu_mbarrier_pending(barrier), trcpu_mbarrier_missing_bytes(barrier));
     return wait_for_others(warp, insn, insn + 1, what);
+}
+
+/* What this phase brought is written as of now, for who waits as well, or waits for this warp. */
+static void land(trcpu_warp *warp, const trcpu_insn *insn, uint32_t address, uint32_t parity) {
+    trcpu_flight flight;
+    while (trcpu_inflight_land(&warp->cta->inflight, address & TRCPU_CLUSTER_OFFSET_MASK, parity, &flight)) {
+        trcpu_knowledge *gives = knowledge_at(warp, address, true);
+        if (!gives || flight.high > 4 * warp->shadow->words) continue;
+        trcpu_order *order = &warp->shadow->order;
+        trcpu_order_advance(order, warp->index);
+        const trcpu_view v = view_of(warp, insn);
+        trcpu_view_land(&v, flight.low / 4, (flight.high - flight.low) / 4);
+        gives->time[warp->index] = v.time;
+        trcpu_order_advance(order, warp->index);
+    }
 }
 
 TRCPU_INLINE const trcpu_insn *test(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, bool by_parity) {
@@ -92,8 +113,10 @@ TRCPU_INLINE const trcpu_insn *test(trcpu_warp *warp, const trcpu_insn *insn, ui
             by_parity ? ROW(uint32_t, 2)[l] & 1 : !trcpu_mbarrier_passed_parity(ROW(uint64_t, 2)[l], 1);
         if (!done)
             last = *barrier;
-        else
-            trcpu_inflight_landed(&warp->cta->inflight, address[l] & TRCPU_CLUSTER_OFFSET_MASK, parity);
+        else {
+            take(warp, address[l]);
+            land(warp, insn, address[l], parity);
+        }
         passed |= (uint32_t)done << l;
     }
     set_predicate(PREDICATE(0), passed, mask);

@@ -2,6 +2,7 @@
 #ifndef TRCPU_PLACE_H
 #define TRCPU_PLACE_H
 
+#include "machine/checks.h"
 #include "machine/lanes/lanes.h"
 
 /* An address in shared::cluster that names its CTA; NULL: it doesn't, or there is no such place. */
@@ -11,6 +12,16 @@ static inline char *cluster_place(const trcpu_warp *warp, uint64_t address, uint
     if (rank == 0 || rank > cluster->size || at > warp->shared_bytes || bytes > warp->shared_bytes - at)
         return NULL;
     return cluster->ctas[rank - 1]->shared + at;
+}
+
+/* Another CTA of the cluster owns these bytes: whoever reads them there finds them written. */
+static inline void forgive_elsewhere(const trcpu_warp *warp, const char *at, uint32_t bytes) {
+    const trcpu_cluster *cluster = warp->cta->cluster;
+    for (uint32_t rank = 0; rank < cluster->size; rank++) {
+        const trcpu_cta *cta = cluster->ctas[rank];
+        if (at >= cta->shared && at < cta->shared + warp->shared_bytes && cta->shadow)
+            trcpu_shadow_forgive(cta->shadow, (uint32_t)(at - cta->shared), bytes);
+    }
 }
 
 /* The bytes of one lane's access; NULL: the fault is reported. */
@@ -26,13 +37,12 @@ static inline char *place_lane(trcpu_warp *warp, const trcpu_insn *insn, uint32_
                                             : TRCPU_SPACE_GLOBAL;
         if (in != TRCPU_SPACE_GLOBAL) at &= ~TRCPU_WINDOW_MASK;
     }
-    bool aligned = (at & (bytes - 1)) == 0;
+    bool aligned = (at & (bytes - 1)) == 0 || !(warp->launch->checks & TRCPU_CHECK_MISALIGNED);
     if (in == TRCPU_SPACE_GLOBAL) {
         trcpu_range *range = &warp->ranges[insn->slot];
         if (aligned && at >= range->low && at < range->high && bytes <= range->high - at)
             return trcpu_host_of(at);
-        if (aligned && trcpu_memory_range(warp->launch->memory, at, bytes, write, &range->low, &range->high))
-            return trcpu_host_of(at);
+        if (aligned && trcpu_run_reaches(warp->launch, at, bytes, write, range)) return trcpu_host_of(at);
     } else if (in == TRCPU_SPACE_SHARED) {
         if (aligned && at < warp->shared_bytes && bytes <= warp->shared_bytes - at) return warp->shared + at;
         char *remote = cluster_place(warp, at, bytes);
@@ -74,6 +84,28 @@ static inline const trcpu_flight *in_flight(const trcpu_warp *warp, uint32_t mas
         if (flight) return flight;
     }
     return NULL;
+}
+
+TRCPU_INLINE trcpu_view view_of(const trcpu_warp *warp, const trcpu_insn *insn) {
+    return trcpu_view_of(warp->shadow, warp->index, (uint32_t)(insn - warp->launch->function->code));
+}
+
+/* Notes the lanes' accesses in the shadow; what is left are lanes that need a closer look. */
+TRCPU_INLINE uint32_t shadow_lanes(const trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
+                                   const uint32_t address[32], uint32_t bytes, bool write) {
+    const trcpu_view v = view_of(warp, insn);
+    uint32_t left = 0, apart = address[0] & 15;
+    LANES apart |= address[l] ^ (address[0] + l * bytes);
+    if (mask == ~0u && !apart && bytes % 2 == 0 && trcpu_view_access(&v, address[0] / 4, 8 * bytes, write))
+        return 0;
+    if (bytes % 4) return mask;
+    ACTIVE_LANES {
+        bool ok = bytes != 16 ? trcpu_view_access(&v, address[l] / 4, bytes / 4, write)
+                  : write     ? trcpu_view_write16(&v, address[l] / 16)
+                              : trcpu_view_read16(&v, address[l] / 16);
+        left |= (uint32_t)!ok << l;
+    }
+    return left;
 }
 
 /* Are the lanes' accesses side by side? */

@@ -2,7 +2,10 @@
 #ifndef TRCPU_TOGETHER_H
 #define TRCPU_TOGETHER_H
 
+#include "machine/checks.h"
 #include "machine/warp.h"
+
+#include <stdio.h>
 
 /* Some lanes are at an instruction of the whole warp: wait for the others, or tell that the guard parts them.
  */
@@ -18,7 +21,8 @@ static inline const trcpu_insn *apart(trcpu_warp *warp, const trcpu_insn *insn, 
 static inline const trcpu_insn *wait_for_others(trcpu_warp *warp, const trcpu_insn *insn,
                                                 const trcpu_insn *next, const char *what) {
     enum { PATIENCE = 1 << 20 };
-    if (++warp->waits >= PATIENCE)
+    snprintf(warp->awaited, sizeof warp->awaited, "%s", what);
+    if (++warp->waits >= PATIENCE && warp->launch->checks & TRCPU_CHECK_DEADLOCK)
         return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(warp->active), 719, "deadlock",
                                   "the warp waits for %s, which nobody brings about", what);
     warp->syncs = UINT32_MAX / 4;

@@ -192,6 +192,32 @@ static trcpu_flight span_of(uint64_t descriptor, uint32_t rows, bool transposed)
     return span;
 }
 
+/* In the shadow, a warp reads every fourth of the operand's blocks of eight rows (m or n), beginning at `first`. What
+   one wait or one barrier brought is the same for all blocks, so nothing is lost, and each is looked at once. */
+static bool shadow_operand(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, uint64_t descriptor,
+                           uint32_t first, uint32_t step, uint32_t end, bool transposed) {
+    const layout l = layout_of(descriptor);
+    const trcpu_view v =
+        trcpu_view_of(warp->shadow, warp->index, (uint32_t)(insn - warp->launch->function->code));
+    for (uint32_t block = first; block < end; block += step)
+        for (uint32_t i = 0; i < 16; i++) {
+            const uint32_t at = transposed ? chunk_address(&l, i, block, true)
+                                           : chunk_address(&l, 8 * block + i / 2, i % 2, false);
+            if (at + 16 > warp->shared_bytes) return true; /* the product will tell */
+            if (!trcpu_view_read16(&v, at / 16) &&
+                !trcpu_shadow_read(warp, insn, (uint32_t)__builtin_ctz(mask), at, 16))
+                return false;
+        }
+    return true;
+}
+
+static bool shadow_reads(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, const operands *o) {
+    if (!warp->shadow) return true;
+    return (o->a[0] || shadow_operand(warp, insn, mask, o->a_descriptor, 2 * o->warp, 1, 2 * o->warp + 2,
+                                      o->a_transposed)) &&
+           shadow_operand(warp, insn, mask, o->b_descriptor, o->warp, 4, o->n / 8, o->b_transposed);
+}
+
 /* The first warp of a group speaks for all four. False: an operand is still being filled. */
 static bool note_reads(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, const operands *o) {
     trcpu_inflight *in = &warp->cta->inflight;
@@ -223,7 +249,7 @@ static const trcpu_insn *outside(trcpu_warp *warp, const trcpu_insn *insn, uint3
         operands o;                                                                                          \
         if (mask != warp->live) return apart(warp, insn, mask);                                              \
         read_operands(warp, insn, mask, kind == HALF ? 2 : 4, &o);                                           \
-        if (!note_reads(warp, insn, mask, &o)) return TRCPU_LEAVE;                                           \
+        if (!note_reads(warp, insn, mask, &o) || !shadow_reads(warp, insn, mask, &o)) return TRCPU_LEAVE;    \
         if (!multiply_group(&o, A, B, kind)) return outside(warp, insn, mask, o.fault);                      \
         return insn + 1;                                                                                     \
     }
@@ -256,6 +282,16 @@ static bool others_are_behind(const trcpu_warp *warp, uint32_t group) {
     return false;
 }
 
+/* … and what one knows to be over, is over for all four. */
+static void learn_of_group(trcpu_warp *warp) {
+    trcpu_order *order = &warp->shadow->order;
+    trcpu_knowledge all = {{0}};
+    const uint32_t first = warp->index & ~3u;
+    for (uint32_t w = first; w < first + 4 && w < warp->cta->warp_count; w++)
+        trcpu_order_give(order, &all, w);
+    trcpu_order_take(order, &all, warp->index);
+}
+
 HANDLER(wait_group) {
     if (mask != warp->live) return apart(warp, insn, mask);
     const uint64_t pending = (uint64_t)insn->imm;
@@ -264,6 +300,7 @@ HANDLER(wait_group) {
     if (others_are_behind(warp, group))
         return wait_for_others(warp, insn, insn, "the other warps of its group to multiply");
     warp->waits = 0;
+    if (warp->shadow) learn_of_group(warp);
     trcpu_inflight_waited(&warp->cta->inflight, TRCPU_FLIGHT_WGMMA, warp->index / 4, group);
     return insn + 1;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "machine.h"
+#include "machine/checks.h"
 
 static trcpu_memory *memory;
 static trcpu_fault fault;
@@ -47,7 +48,7 @@ static int execute(const char *globals, const char *body, uint32_t grid, uint32_
                            .grid = {grid, 1, 1},
                            .block = {block, 1, 1},
                            .parameters = parameters};
-    int result = trcpu_execute(memory, &launch, 1, NULL, &fault);
+    int result = trcpu_execute(memory, &launch, TRCPU_CHECK_DEFAULT, NULL, &fault);
     trcpu_module_destroy(module);
     return result;
 }

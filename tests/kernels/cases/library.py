@@ -59,7 +59,8 @@ add("clocks", FILE, "clocks", "*i32:16, 64", (5, ), lambda r: {"out_ptr": np.zer
 add("printed", FILE, "printed", "*i32:16, *i32:16, i32, 32", (2, ),
     lambda r: {"x_ptr": 100 + np.arange(32), "out_ptr": np.zeros(32), "n": 32},
     lambda a: {"out_ptr": a["x_ptr"] + 1}, Exact(), warps=1,
-    prints={r"pid \([01], 0, 0\) idx \( *\d+\) ?x is:? ?1[0-3]\d$": 64})
+    prints={r"pid \([01], 0, 0\) idx \( *\d+\) ?x is:? ?1[0-3]\d$": 64},
+    unchecked=["race-global"])  # both programs write all of the output, the same numbers
 add("printed_many", FILE, "printed_many", "*i32:16, *i32:16", (3, ),
     lambda r: {"x_ptr": np.array([7, 7, 7]), "out_ptr": np.zeros(3)}, lambda a: {"out_ptr": a["x_ptr"]}, Exact(), warps=1,
     prints={r"pid \([012], 0, 0\) idx \(\) ?pair ?:? ?\(operand 0\) 7$": 96, r"\(operand 1\) 3\.5000": 96,

@@ -72,7 +72,7 @@ for type_ in ("fp32", "i8"):
         lambda a: {"out_ptr": np.tile(a["x_ptr"], 4)}, Exact())
 add("block_pointer_copy", FILE, "block_pointer_copy", "*fp32:16, *fp32:16, i32, i32, 16, 32", (3, ),
     lambda r: {"x_ptr": r.normal(40, 75), "out_ptr": np.zeros((40, 75)), "rows": 40, "columns": 75},
-    lambda a: {"out_ptr": a["x_ptr"] * 2}, Exact())
+    lambda a: {"out_ptr": a["x_ptr"] * 2}, Exact(), versions=(None, "3.8"), why="block pointers ended with Triton 3.8")
 
 
 def neighbours(a):

@@ -2,6 +2,7 @@
 import ast
 import functools
 import importlib
+import os
 import pathlib
 import re
 import zlib
@@ -105,16 +106,17 @@ class Case:
     reference    {parameter: what the kernel is given, decoded to float64} → {parameter: what it shall hold after}
     versions     (first, last) Triton that can express it; archs that can; why others cannot
     invariant    what must hold of the buffers afterwards, where the reference leaves some open
+    unchecked    checks of the CPU device that would rightly complain
     prints       {pattern: how many of the lines that the kernel prints match it}; other lines are wrong
     """
 
     def __init__(self, name, file, kernel, signature, grid, inputs, reference, tolerance, warps=4, stages=3,
-                 versions=(None, None), archs=None, why="", invariant=None, prints=None, **options):
+                 versions=(None, None), archs=None, why="", invariant=None, prints=None, unchecked=(), **options):
         self.name, self.file, self.kernel, self.signature = name, file, kernel, signature
         self.grid = tuple(grid) + (1, ) * (3 - len(grid))
         self.inputs, self.reference, self.tolerance = inputs, reference, tolerance
         self.versions, self.archs, self.why = versions, archs, why
-        self.invariant, self.prints = invariant, prints
+        self.invariant, self.prints, self.unchecked = invariant, prints, unchecked
         self.options = dict(options, num_warps=warps, num_stages=stages)
 
     @functools.cached_property
@@ -145,7 +147,12 @@ class Case:
                 problems.append("%d lines printed like %r, not %d" % (len(matching), pattern, count))
         return problems + ["printed: %r" % line for line in lines[:3]]
 
-    checks = None  # what the CPU device shall look at: its default
+    @property
+    def checks(self):
+        """What the CPU device shall look at; None: what it does anyway"""
+        if not self.unchecked:
+            return None
+        return ",".join([os.environ.get("TRITON_RUNNER_CPU_CHECKS") or "default"] + ["-" + name for name in self.unchecked])
 
     def place(self, driver, name, array):
         """The address at which the kernel finds a buffer"""

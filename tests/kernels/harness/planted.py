@@ -1,4 +1,5 @@
 """A wrong kernel or a wrong call: a case that passes when the device reports it as it should"""
+import pathlib
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from .case import FOLDER, Case, Exact, REGISTRY
 FAULT = re.compile(r"(?P<kind>[\w-]+): (?P<what>.*?)\n\s*in kernel (?P<kernel>\S+) at (?P<file>\S+):(?P<line>\d+)(?P<from>.*?)"
                    r"\n\s*PTX line (?P<ptx>\d+): (?P<text>[^\n]*)\n\s*CTA \((?P<cta>[\d, ]+)\), thread \((?P<thread>[\d, ]+)\)",
                    re.S)
+CALLED_FROM = re.compile(r", called from ([^\s,:]+):(\d+)")
 
 
 # ---- where a buffer lies: each returns the address that the kernel is given ----
@@ -40,6 +42,13 @@ def shifted(by):
 def shortened(count):
     """Room for `count` elements only"""
     return lambda driver, array: driver.upload(np.ascontiguousarray(array.reshape(-1)[:count]))
+
+
+def half_unset(driver, array):
+    """The first half is written, the rest never"""
+    address = driver.allocate(array.nbytes)
+    driver.fill(address, array.nbytes // 2)
+    return address
 
 
 def unset(driver, array):
@@ -83,7 +92,12 @@ class Planted(Case):
                  file="planted/kernels.py", **more):
         super().__init__(name, file, kernel, signature, grid, inputs, None, Exact(), **more)
         self.kind, self.code, self.line, self.cta, self.thread, self.says = kind, code, line, cta, thread, says
-        self.places, self.change, self.block, self.shared, self.checks = places or {}, change, block, shared, checks
+        self.places, self.change, self.block, self.shared = places or {}, change, block, shared
+        self.asked = checks
+
+    @property
+    def checks(self):
+        return self.asked
 
     def place(self, driver, name, array):
         return self.places.get(name, drive.Driver.upload)(driver, array)
@@ -94,12 +108,13 @@ class Planted(Case):
     def prepare_ptx(self, ptx):
         return self.change(ptx.decode()).encode() if self.change else ptx
 
-    def marked_line(self):
-        """The line of this kernel, or of what it calls, that ends in the mark"""
+    def marked_lines(self):
+        """The lines of this kernel, or of what it calls, that end in the mark: a loop has several"""
         lines = (FOLDER / self.file).read_text().splitlines()
         begin = next(i for i, line in enumerate(lines) if line.startswith("def %s(" % (self.line if isinstance(
             self.line, str) else self.kernel)))
-        return next(i + 1 for i in range(begin, len(lines)) if lines[i].endswith("# wrong"))
+        end = next((i for i in range(begin, len(lines)) if not lines[i]), len(lines))
+        return {i + 1 for i in range(begin, end) if lines[i].endswith("# wrong")}
 
     def judge(self, error):
         """What is wrong with how the device took it; error: the DriverError, None when nothing was noticed"""
@@ -113,13 +128,16 @@ class Planted(Case):
         if not fault:
             return problems + ["no report: %s" % error]
         expected = {"kind": self.kind, "kernel": self.kernel}
-        if self.line:
-            expected["line"] = str(self.marked_line())
         for what, place in (("cta", self.cta), ("thread", self.thread)):
             if place is not None:
                 expected[what] = ", ".join(map(str, tuple(place) + (0, ) * (3 - len(place))))
         problems += ["%s is %s, not %s" % (what, fault[what], value) for what, value in expected.items()
                      if not re.fullmatch(value if what == "kind" else re.escape(value), fault[what])]
+        if self.line:
+            named = {int(line) for file, line in [(fault["file"], fault["line"])] + CALLED_FROM.findall(fault["from"])
+                     if pathlib.PurePath(file).name == pathlib.PurePath(self.file).name}
+            if not named & self.marked_lines():
+                problems.append("it names the lines %s, not %s" % (sorted(named), sorted(self.marked_lines())))
         if not re.search(self.says, error.detail, re.S):
             problems.append("the report lacks %r" % self.says)
         return problems + (["report: " + " | ".join(error.detail.split("\n"))] if problems else [])

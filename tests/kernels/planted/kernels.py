@@ -203,9 +203,20 @@ def wait_for_more(arrived_ptr, x_ptr):
 def step_of_zero(x_ptr, step):
     total = 0
     at = 0
-    while at < 10:
+    while at < 10:  # wrong
         total += tl.load(x_ptr + at)  # wrong
-        at += step
+        at += step  # wrong
+    tl.store(x_ptr, total)
+
+
+@triton.jit
+def steps_over_end(x_ptr, n):
+    """An odd n is never met"""
+    total = 0
+    at = 0
+    while at != n:  # wrong
+        total += tl.load(x_ptr + at % 16)  # wrong
+        at += 2  # wrong
     tl.store(x_ptr, total)
 
 
@@ -213,7 +224,7 @@ def step_of_zero(x_ptr, step):
 def never_converges(x_ptr):
     x = tl.load(x_ptr)
     while x * x != 2.0:  # wrong
-        x = 0.5 * (x + 2.0 / x)
+        x = 0.5 * (x + 2.0 / x)  # wrong
     tl.store(x_ptr, x)
 
 
@@ -235,6 +246,23 @@ def must_be_small(x, LIMIT: tl.constexpr):
 def asserts_in_helper(x_ptr, out_ptr, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(out_ptr + at, must_be_small(tl.load(x_ptr + at), 100))
+
+
+@triton.jit
+def asserts_of_arguments(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    tl.device_assert(n <= BLOCK, "one block is all there is")  # wrong
+    at = tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n), mask=at < n)
+
+
+@triton.jit
+def hands_over(data_ptr, out_ptr, BLOCK: tl.constexpr):
+    """The first program makes what the second reads, but nobody sees to it that it is there"""
+    at = tl.arange(0, BLOCK)
+    if tl.program_id(0) == 0:
+        tl.store(data_ptr + at, at)
+    else:
+        tl.store(out_ptr + at, tl.load(data_ptr + at))  # wrong
 
 
 @triton.jit

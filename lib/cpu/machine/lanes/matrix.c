@@ -23,17 +23,17 @@ static char *const *find_rows(trcpu_warp *warp, const trcpu_insn *insn, const ui
     return rows;
 }
 
-/* The rows that were found, in the shadow. */
+/* The rows that were found, in the shadow; `values`: what will be written there, NULL when they are read. */
 static bool shadow_rows(trcpu_warp *warp, const trcpu_insn *insn, char *const *rows, uint32_t count,
-                        bool write) {
+                        const row16 *values) {
     if (!warp->shadow) return true;
     const trcpu_view v =
         trcpu_view_of(warp->shadow, warp->index, (uint32_t)(insn - warp->launch->function->code));
     for (uint32_t i = 0; i < 8 * count; i++) {
         const uint32_t at = (uint32_t)(rows[i] - warp->shared);
-        if (write ? trcpu_view_write16(&v, at / 16) : trcpu_view_read16(&v, at / 16)) continue;
-        if (!(write ? trcpu_shadow_write(warp, insn, i, at, 16, NULL)
-                    : trcpu_shadow_read(warp, insn, i, at, 16)))
+        if (values ? trcpu_view_write16(&v, at / 16) : trcpu_view_read16(&v, at / 16)) continue;
+        if (!(values ? trcpu_shadow_write(warp, insn, i, at, 16, &values[i])
+                     : trcpu_shadow_read(warp, insn, i, at, 16)))
             return false;
     }
     return true;
@@ -44,7 +44,7 @@ HANDLER(ldmatrix) {
     const uint32_t count = insn->mode;
     if (mask != warp->live) return apart(warp, insn, mask);
     if (!find_rows(warp, insn, ROW_AT(uint32_t, insn->rows[count]), count, rows, false) ||
-        !shadow_rows(warp, insn, rows, count, false))
+        !shadow_rows(warp, insn, rows, count, NULL))
         return TRCPU_LEAVE;
     row16 matrix[4][8];
     for (uint32_t i = 0; i < count; i++) {
@@ -57,17 +57,16 @@ HANDLER(ldmatrix) {
 
 HANDLER(stmatrix) {
     char *rows[32];
+    row16 matrix[4][8];
     const uint32_t count = insn->mode;
     if (mask != warp->live) return apart(warp, insn, mask);
-    if (!find_rows(warp, insn, ROW(uint32_t, 0), count, rows, true) ||
-        !shadow_rows(warp, insn, rows, count, true))
-        return TRCPU_LEAVE;
+    if (!find_rows(warp, insn, ROW(uint32_t, 0), count, rows, true)) return TRCPU_LEAVE;
     for (uint32_t i = 0; i < count; i++) {
-        row16 matrix[8];
-        memcpy(matrix, ROW_AT(uint32_t, insn->rows[1 + i]), sizeof matrix);
-        if (insn->flags & TRCPU_HAS_TRANS) transpose16(matrix);
-        for (int row = 0; row < 8; row++) memcpy(rows[8 * i + (uint32_t)row], &matrix[row], 16);
+        memcpy(matrix[i], ROW_AT(uint32_t, insn->rows[1 + i]), sizeof matrix[i]);
+        if (insn->flags & TRCPU_HAS_TRANS) transpose16(matrix[i]);
     }
+    if (!shadow_rows(warp, insn, rows, count, matrix[0])) return TRCPU_LEAVE;
+    for (uint32_t i = 0; i < 8 * count; i++) memcpy(rows[i], &matrix[i / 8][i % 8], 16);
     return insn + 1;
 }
 

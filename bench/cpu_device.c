@@ -146,7 +146,9 @@ static void make(job *job, int kernel) {
     *job = (struct job){.kernel = kernel, .memory = trcpu_memory_create(1ull << 32)};
     snprintf(path, sizeof path, "%s/specialised/%s.ptx", BENCH_DIR, names[kernel]);
     char *ptx = read_file(path, &size);
-    if (!job->memory || trcpu_module_load(job->memory, ptx, size, 89, log, sizeof log, &job->module))
+    uint32_t all_checks = trcpu_checks_parse("all", unknown, sizeof unknown);
+    if (!job->memory || !trcpu_memory_watch(job->memory, all_checks) ||
+        trcpu_module_load(job->memory, ptx, size, 89, log, sizeof log, &job->module))
         bench_fail("%s: %s", path, log);
     free(ptx);
     prepare_arrays(job);
@@ -156,7 +158,7 @@ static void make(job *job, int kernel) {
     job->launch.dynamic_shared = shared[kernel];
     job->launch.parameters = job->parameters; /* the scratch behind it is none: zero */
     job->checks = trcpu_checks_parse("default", unknown, sizeof unknown);
-    job->all_checks = trcpu_checks_parse("all", unknown, sizeof unknown);
+    job->all_checks = all_checks;
 }
 
 static void end(job *job) {

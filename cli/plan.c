@@ -305,7 +305,7 @@ static int read_ends(const entry *entry, const char *key, uint64_t *to, uint64_t
 static int add_copy(job *job, entry *entry, const uint32_t *after, size_t count) {
     static const char *const known[] = {"to", "from", "bytes", NULL};
     char place[128];
-    uint64_t to, from, bytes;
+    uint64_t to = 0, from = 0, bytes = 0;
     tr_error *error = NULL;
     int status = check_keys(job, inside(entry, place, "copy"), json_object_get(entry->json, "copy"), known);
     if (!status) status = read_ends(entry, "copy", &to, &from, &bytes);
@@ -319,7 +319,7 @@ static int add_fill(job *job, entry *entry, const uint32_t *after, size_t count)
     static const char *const known[] = {"to", "value", "bytes", NULL};
     json_t *fill = json_object_get(entry->json, "fill");
     char place[128];
-    uint64_t to, bytes, value = 0;
+    uint64_t to = 0, bytes = 0, value = 0;
     tr_error *error = NULL;
     int status = check_keys(job, inside(entry, place, "fill"), fill, known);
     if (!status) status = read_ends(entry, "fill", &to, NULL, &bytes);

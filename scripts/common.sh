@@ -14,11 +14,18 @@ packages_build=(gcc g++ cmake ninja-build pkg-config libffi-dev uthash-dev libja
                 llvm-22-dev libzstd-dev zlib1g-dev python3 python3-venv)
 packages_test=(libcmocka-dev python3-numpy)
 
+# is_installed PACKAGE[:ARCHITECTURE]: of this machine's architecture unless it says another; both may be there.
+is_installed() {
+    local name=$1
+    [[ $name = *:* ]] || name+=:$(dpkg --print-architecture 2>/dev/null)
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ]
+}
+
 # apt_install PACKAGE…: what is missing of it, with sudo where we are not root.
 apt_install() {
     local missing=() package
     for package in "$@"; do
-        [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+        is_installed "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || fail "these are needed and there is no apt-get here to install them:

@@ -105,7 +105,7 @@ typedef struct trcpu_register {
 typedef struct trcpu_location { /* .loc: where in the source */
     uint32_t file, line, column;
     uint32_t inlined_file, inlined_line; /* 0: not inlined */
-    trcpu_text calls;                    /* "file:line:column @[ …": where it was inlined, innermost first */
+    trcpu_text calls; /* "file:line:column @[ …": where it was inlined, innermost first */
 } trcpu_location;
 
 typedef struct trcpu_ptx_function {

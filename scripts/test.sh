@@ -100,7 +100,16 @@ show() {
 }
 
 need() { apt_install "${packages_build[@]}" "${packages_test[@]}" "$@"; }
-need_tritons() { triton_folders "${versions[@]}"; TRITON_RUNNER_PYTHON=$(triton_list "${versions[@]}"); export TRITON_RUNNER_PYTHON; }
+# Where no version is asked for the first is taken: the default one, if it is among them.
+need_tritons() {
+    local version order=()
+    triton_folders "${versions[@]}"
+    for version in "${versions[@]}"; do
+        if [ "$version" = "$triton_default" ]; then order=("$version" "${order[@]}"); else order+=("$version"); fi
+    done
+    TRITON_RUNNER_PYTHON=$(triton_list "${order[@]}")
+    export TRITON_RUNNER_PYTHON
+}
 
 tier_format() {
     need clang clang-format clang-tidy cppcheck shellcheck && build release && check format scripts/check-format.sh

@@ -114,7 +114,7 @@ static long ask(tr_runner *runner, char **text) {
     tr_compile_options how = TR_COMPILE_OPTIONS_INIT;
     load.kernel = "kernel", load.signature = "*fp32:16, 128";
     how.arch = "sm_80";
-    tr_program *python, *ttir;
+    tr_program *python = NULL, *ttir = NULL;
     tr_error *error;
     const void *data;
     size_t size;

@@ -238,6 +238,7 @@ static tr_status build_anew(tr_plan *plan, tr_error **error) {
     tr_status status = build(plan, error);
     if (!status || !plan->updater) return status;
     tr__updater_destroy(plan); /* not every kernel can be changed on the device */
+    if (error) tr_error_destroy(*error);
     tr__error_clear(error);
     return build(plan, error);
 }

@@ -206,6 +206,7 @@ static void nothing_is_touched(void **state) {
     refused(tr_launch(kernel, NULL, args, 2, &told), "'served'");
     refused(tr_kernel_load(kernel, &told), "'served'");
     cuCtxPopCurrent_v2(&second);
+    assert_int_equal(cuCtxDestroy_v2(second), CUDA_SUCCESS);
     tr_plan_destroy(plan);
     tr_kernel_destroy(kernel);
     tr_program_destroy(program);

@@ -339,6 +339,7 @@ int main(int argc, char **argv) {
     tr_plan_destroy(plan);
     for (int i = 0; i < KERNELS_COUNT; i++) tr_kernel_destroy(m.kernels[i]);
     tr_runner_destroy(m.runner);
+    free(launched), free(planned);
     int status = report("the first step against double precision", largest, 1e-2);
     return different ? EXIT_FAILURE : status;
 }

@@ -306,19 +306,28 @@ void trcpu_memory_wrote(trcpu_memory *memory, uint64_t address, uint64_t size) {
     if (traces) trcpu_traces_wrote(traces, address, size);
 }
 
-/* The maps are of the beginning of the reservation, and allocations stay within it. */
+static bool map_traces(trcpu_traces *traces, uint32_t checks) {
+    return (!(checks & TRCPU_CHECK_UNINITIALISED_GLOBAL) || trcpu_traces_map_written(traces)) &&
+           (!(checks & TRCPU_CHECK_RACE_GLOBAL) || trcpu_traces_map_accesses(traces));
+}
+
+/* The maps are of the beginning of the reservation, as much as there is address space for them, and allocations stay
+   within it. */
 static bool watch(trcpu_memory *memory, uint32_t checks) {
-    enum { WATCHED_SHIFT = 38 };
-    if (memory->reserved >> WATCHED_SHIFT && memory->next <= 1ull << WATCHED_SHIFT)
-        memory->reserved = 1ull << WATCHED_SHIFT;
-    trcpu_traces *traces = memory->traces;
-    if (!traces)
-        traces = trcpu_traces_create(TRCPU_DEVICE + (uint64_t)(uintptr_t)memory->base, memory->reserved);
-    if (!traces) return false;
-    bool made = (!(checks & TRCPU_CHECK_UNINITIALISED_GLOBAL) || trcpu_traces_map_written(traces)) &&
-                (!(checks & TRCPU_CHECK_RACE_GLOBAL) || trcpu_traces_map_accesses(traces));
-    __atomic_store_n(&memory->traces, traces, __ATOMIC_RELEASE);
-    return made;
+    const uint64_t most = 1ull << 38, least = 1ull << 30;
+    if (memory->traces) return map_traces(memory->traces, checks);
+    uint64_t size = memory->reserved > most && memory->next <= most ? most : memory->reserved;
+    for (; size >= least && size >= memory->next; size /= 2) {
+        trcpu_traces *traces = trcpu_traces_create(TRCPU_DEVICE + (uint64_t)(uintptr_t)memory->base, size);
+        if (!traces) return false;
+        if (map_traces(traces, checks)) {
+            memory->reserved = size;
+            __atomic_store_n(&memory->traces, traces, __ATOMIC_RELEASE);
+            return true;
+        }
+        trcpu_traces_destroy(traces);
+    }
+    return false;
 }
 
 bool trcpu_memory_watch(trcpu_memory *memory, uint32_t checks) {

@@ -104,6 +104,12 @@ static int launch_quietly(job *job) {
     return !fine ? 1 : locks != locked ? 2 : allocations != allocated ? 3 : 0;
 }
 
+/* The filter lets a thread end, not a process; a sanitizer has a thread of its own. */
+static void end(int status) {
+    if (!is_alone()) _exit(status);
+    syscall(SYS_exit, status);
+}
+
 static void test_quiet(void **state) {
     tr_runner *runner;
     tr_tensor_map map;
@@ -136,7 +142,7 @@ static void test_quiet(void **state) {
         assert_true(launch_all(&job, 10)); /* warms up */
         int status = 0;
         pid_t child = fork();
-        if (!child) syscall(SYS_exit, launch_quietly(&job));
+        if (!child) end(launch_quietly(&job));
         assert_int_equal(waitpid(child, &status, 0), child);
         if (WIFSIGNALED(status)) fail_msg("kind %zu made a system call", i);
         if (status)

@@ -450,6 +450,28 @@ static void resolve(trcpu_decoder *d) {
     }
 }
 
+static bool is_statement(const trcpu_function *f, uint32_t at, const char *begins, const char *has) {
+    const trcpu_statement *s = f->sources[at].statement;
+    size_t length = strlen(begins);
+    return s && s->opcode.size > length && !memcmp(s->opcode.at, begins, length) &&
+           memmem(s->opcode.at, s->opcode.size, has, strlen(has));
+}
+
+/* Compilers make an atomic that hardware lacks a loop: an ordinary load, then compare-and-swap until nobody came
+   between. What such a load reads needs no order. */
+static void mark_swaps(trcpu_function *f) {
+    for (uint32_t swap = 0; swap < f->code_size; swap++) {
+        if (!is_statement(f, swap, "atom.", ".cas")) continue;
+        for (uint32_t at = swap; at-- > 0;) {
+            trcpu_insn *load = &f->code[at];
+            if (!is_statement(f, at, "ld.", ".global")) continue;
+            if (load->rows[load->count ? load->count : 1] != f->code[swap].rows[1]) continue;
+            load->flags |= TRCPU_BEGINS_SWAP;
+            break;
+        }
+    }
+}
+
 int trcpu_function_decode(trcpu_function *function, const trcpu_variant *variant, char *log,
                           size_t log_size) {
     trcpu_decoder d = {.function = function, .variant = variant, .log = log, .log_size = log_size};
@@ -462,6 +484,7 @@ int trcpu_function_decode(trcpu_function *function, const trcpu_variant *variant
     if (!d.result) place_shared(&d);
     for (uint32_t i = 0; i < d.part_count && !d.result; i++) decode_part(&d, &d.parts[i]);
     if (!d.result) resolve(&d);
+    if (!d.result) mark_swaps(function);
     function->frame_bytes = (function->frame_bytes + 15) & ~15u;
     for (uint32_t i = 0; i < d.part_count; i++) {
         free(d.parts[i].rows);

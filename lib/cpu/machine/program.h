@@ -50,6 +50,8 @@ enum { /* modifiers found anywhere in the opcode */
        TRCPU_HAS_ABS = 64,      /* .xorsign.abs */
        TRCPU_HAS_CLUSTER = 128, /* .shared::cluster */
        TRCPU_HAS_ALIGNED = 256,
+       TRCPU_BEGINS_SWAP =
+           512, /* not a modifier: an ordinary load ahead of a compare-and-swap of the same address */
 };
 
 /* ---- forms: the table of instructions ---- */

@@ -292,19 +292,6 @@ static uint64_t pass_plain(const trcpu_watcher *me, trcpu_trace *granules, uint6
     return n;
 }
 
-/* Compilers make an atomic that hardware lacks a loop: an ordinary load, then compare-and-swap until nobody came
-   between. What such a load reads needs no order. */
-static bool begins_swap(const trcpu_warp *warp, const trcpu_insn *load) {
-    const trcpu_function *f = warp->launch->function;
-    const uint32_t address = load->rows[load->count ? load->count : 1];
-    for (uint32_t i = (uint32_t)(load - f->code) + 1; i < f->code_size; i++) {
-        const trcpu_statement *s = f->sources[i].statement;
-        if (!s || s->opcode.size < 4 || memcmp(s->opcode.at, "atom", 4) != 0) continue;
-        if (memmem(s->opcode.at, s->opcode.size, ".cas", 4) && f->code[i].rows[1] == address) return true;
-    }
-    return false;
-}
-
 static bool report(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint64_t address, conflict found,
                    trcpu_watch_kind kind) {
     const char *verb = kind == TRCPU_WATCH_READ    ? "read"
@@ -358,7 +345,6 @@ static bool check_races(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane,
         }
         conflict found = judge_page(me, at, next - at, kind, &bad);
         atomic_flag_clear_explicit(lock, memory_order_release);
-        if (found.with && kind == TRCPU_WATCH_READ && begins_swap(warp, insn)) continue;
         if (found.with) {
             if (each) lane = (uint32_t)((traces->base + bad - address) / each);
             return report(warp, insn, lane, traces->base + bad, found, kind);
@@ -386,7 +372,8 @@ static bool check(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint6
         }
     }
     if (kind != TRCPU_WATCH_READ) trcpu_traces_wrote(traces, address, bytes);
-    if (!(watch->checks & TRCPU_CHECK_RACE_GLOBAL) || (strong && kind == TRCPU_WATCH_READ)) return true;
+    const bool unordered = strong || insn->flags & TRCPU_BEGINS_SWAP;
+    if (!(watch->checks & TRCPU_CHECK_RACE_GLOBAL) || (unordered && kind == TRCPU_WATCH_READ)) return true;
     return check_races(warp, insn, lane, address, bytes, strong ? TRCPU_WATCH_ATOMIC : kind, each);
 }
 

@@ -25,7 +25,7 @@ plant("copy_not_awaited", *MATMUL, "missing-wait", FAILED, line=False, stages=3,
       why="sm_90 has it by wgmma", change=without(r"cp\.async\.wait_group"))
 plant("copy_awaited_too_late", *MATMUL, "missing-wait", FAILED, line=False, stages=3,
       archs=("sm_89", ), why="sm_90 has it by wgmma",
-      change=replaced(r"cp\.async\.wait_group\s+\d+", "cp.async.wait_group 7", count=0))
+      change=replaced(r"cp\.async\.wait_group\s+(0x)?[0-9a-f]+", "cp.async.wait_group 7", count=0))
 plant("copies_not_committed", *MATMUL, "missing-wait", FAILED, line=False, stages=3,
       archs=("sm_89", ), why="sm_90 has it by wgmma", change=without(r"cp\.async\.commit_group"), says="cp.async")
 HOPPER = dict(line=False, archs=("sm_90", ))

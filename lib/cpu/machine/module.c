@@ -123,8 +123,9 @@ int trcpu_module_load(trcpu_memory *memory, const char *ptx, size_t size, int ar
     trcpu_module *module = calloc(1, sizeof *module);
     if (!module) return CUDA_OUT_OF_MEMORY;
     module->memory = memory;
-    module->ptx = trcpu_ptx_parse(ptx, size, log, log_size);
-    int result = module->ptx ? 0 : CUDA_INVALID_PTX;
+    bool exhausted;
+    module->ptx = trcpu_ptx_parse(ptx, size, log, log_size, &exhausted);
+    int result = module->ptx ? 0 : exhausted ? CUDA_OUT_OF_MEMORY : CUDA_INVALID_PTX;
     if (!result && module->ptx->target > arch) {
         snprintf(log, log_size, "line 1: .target sm_%d is beyond this device, which is sm_%d",
                  module->ptx->target, arch);

@@ -5,7 +5,7 @@
 
 static void *push(trcpu_parser *parser, void *array, uint32_t *count, size_t element) {
     void *grown = trcpu_arena_push(parser->ptx->arena, array, count, element);
-    if (!grown) trcpu_parser_fail(parser, parser->line, "out of memory");
+    if (!grown) trcpu_parser_exhausted(parser);
     return grown;
 }
 
@@ -71,7 +71,7 @@ static void operand(trcpu_parser *parser, trcpu_operand *out, int depth) {
     if (parser->failed || !trcpu_parser_accept(parser, '|')) return;
     trcpu_operand first = *out, *pair = trcpu_arena_take(parser->ptx->arena, 2 * sizeof *pair);
     if (!pair) {
-        trcpu_parser_fail(parser, parser->line, "out of memory");
+        trcpu_parser_exhausted(parser);
         return;
     }
     pair[0] = first;

@@ -24,7 +24,7 @@ bool trcpu_parser_declare(trcpu_parser *parser, trcpu_name name) {
         uint32_t room = parser->name_room ? 2 * parser->name_room : 64;
         trcpu_name *names = realloc(parser->names, room * sizeof *names);
         if (!names) {
-            trcpu_parser_fail(parser, parser->line, "out of memory");
+            trcpu_parser_exhausted(parser);
             return false;
         }
         parser->names = names;
@@ -67,7 +67,7 @@ static uint32_t add_registers(trcpu_parser *parser, uint32_t bytes, uint64_t cou
         void *grown = trcpu_arena_push(parser->ptx->arena, function->registers, &function->register_count,
                                        sizeof(trcpu_register));
         if (!grown) {
-            trcpu_parser_fail(parser, parser->line, "out of memory");
+            trcpu_parser_exhausted(parser);
             return first;
         }
         function->registers = grown;
@@ -122,7 +122,7 @@ static bool reserve(trcpu_parser *parser, initialiser *init, uint32_t bytes) {
     uint64_t room = init->room ? 2 * init->room : 64;
     uint8_t *larger = trcpu_arena_take(parser->ptx->arena, room);
     if (!larger) {
-        trcpu_parser_fail(parser, parser->line, "out of memory");
+        trcpu_parser_exhausted(parser);
         return false;
     }
     if (init->at) memcpy(larger, init->bytes, init->at);
@@ -151,7 +151,7 @@ static void initialise_address(trcpu_parser *parser, initialiser *init) {
     void *grown = trcpu_arena_push(parser->ptx->arena, variable->relocations, &variable->relocation_count,
                                    sizeof relocation);
     if (!grown || parser->failed) {
-        trcpu_parser_fail(parser, parser->line, "out of memory");
+        trcpu_parser_exhausted(parser);
         return;
     }
     variable->relocations = grown;
@@ -208,7 +208,7 @@ static void dimensions(trcpu_parser *parser, trcpu_variable *variable) {
 trcpu_variable *trcpu_parser_variable(trcpu_parser *parser, trcpu_space space, bool is_extern) {
     trcpu_variable *variable = trcpu_arena_take(parser->ptx->arena, sizeof *variable);
     if (!variable) {
-        trcpu_parser_fail(parser, parser->line, "out of memory");
+        trcpu_parser_exhausted(parser);
         return NULL;
     }
     variable->space = space;
@@ -247,7 +247,7 @@ trcpu_variable *trcpu_parser_variable(trcpu_parser *parser, trcpu_space space, b
     if (trcpu_parser_accept(parser, '=')) {
         initialiser init = {.variable = variable, .room = variable->size};
         if (init.room && !(init.bytes = trcpu_arena_take(parser->ptx->arena, init.room)))
-            trcpu_parser_fail(parser, parser->line, "out of memory");
+            trcpu_parser_exhausted(parser);
         initialise(parser, &init, 0);
         variable->bytes = init.bytes;
         if (!variable->size) variable->size = init.at;

@@ -20,6 +20,11 @@ void trcpu_parser_fail(trcpu_parser *parser, uint32_t line, const char *format, 
     va_end(arguments);
 }
 
+void trcpu_parser_exhausted(trcpu_parser *parser) {
+    if (!parser->failed) parser->exhausted = true;
+    trcpu_parser_fail(parser, parser->line, "out of memory");
+}
+
 static bool starts(const trcpu_parser *parser, const char *prefix) {
     size_t size = strlen(prefix);
     return (size_t)(parser->end - parser->at) >= size && memcmp(parser->at, prefix, size) == 0;

@@ -6,7 +6,7 @@
 
 static void *push(trcpu_parser *parser, void *array, uint32_t *count, size_t element) {
     void *grown = trcpu_arena_push(parser->ptx->arena, array, count, element);
-    if (!grown) trcpu_parser_fail(parser, parser->line, "out of memory");
+    if (!grown) trcpu_parser_exhausted(parser);
     return grown;
 }
 
@@ -119,7 +119,7 @@ static void function(trcpu_parser *parser, bool is_entry) {
     trcpu_ptx *ptx = parser->ptx;
     trcpu_ptx_function *f = trcpu_arena_take(ptx->arena, sizeof *f);
     if (!f) {
-        trcpu_parser_fail(parser, parser->line, "out of memory");
+        trcpu_parser_exhausted(parser);
         return;
     }
     f->is_entry = is_entry;
@@ -217,7 +217,7 @@ static void module(trcpu_parser *parser) {
     if (!parser->failed && !parser->ptx->target) trcpu_parser_fail(parser, 1, "no .target");
 }
 
-trcpu_ptx *trcpu_ptx_parse(const char *source, size_t size, char *log, size_t log_size) {
+trcpu_ptx *trcpu_ptx_parse(const char *source, size_t size, char *log, size_t log_size, bool *exhausted) {
     trcpu_arena *arena = trcpu_arena_create();
     trcpu_ptx *ptx = arena ? trcpu_arena_take(arena, sizeof *ptx) : NULL;
     char *copy = ptx ? trcpu_arena_take(arena, size + 1) : NULL;
@@ -232,9 +232,10 @@ trcpu_ptx *trcpu_ptx_parse(const char *source, size_t size, char *log, size_t lo
         ptx->locations = push(&parser, NULL, &ptx->location_count, sizeof *ptx->locations);
         module(&parser);
     } else {
-        trcpu_parser_fail(&parser, 1, "out of memory");
+        trcpu_parser_exhausted(&parser);
     }
     free(parser.names);
+    *exhausted = parser.exhausted;
     if (!parser.failed) return ptx;
     trcpu_arena_destroy(arena);
     return NULL;

@@ -22,10 +22,11 @@ typedef struct trcpu_parser {
     uint32_t names_of_module;
     char *log;
     size_t log_size;
-    bool failed;
+    bool failed, exhausted; /* exhausted: it failed for want of memory */
 } trcpu_parser;
 
 /* lexer.c */
+void trcpu_parser_exhausted(trcpu_parser *parser);
 void trcpu_parser_fail(trcpu_parser *parser, uint32_t line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void trcpu_parser_skip(trcpu_parser *parser);           /* white space and comments */

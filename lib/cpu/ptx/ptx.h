@@ -138,8 +138,9 @@ typedef struct trcpu_ptx {
     uint32_t function_count;
 } trcpu_ptx;
 
-/* NULL on failure, and `log` says where and what, a line each: "line 12: …". */
-trcpu_ptx *trcpu_ptx_parse(const char *source, size_t size, char *log, size_t log_size);
+/* NULL on failure, and `log` says where and what, a line each: "line 12: …". *exhausted: whether memory was what it
+   lacked. */
+trcpu_ptx *trcpu_ptx_parse(const char *source, size_t size, char *log, size_t log_size, bool *exhausted);
 void trcpu_ptx_destroy(trcpu_ptx *ptx);
 
 #endif

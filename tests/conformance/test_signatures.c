@@ -1,6 +1,6 @@
 /* What a signature can say, end to end: signature_kernels.py through each Triton found that can express it, to PTX, saved,
    loaded from that file alone, launched on the CPU device. */
-#include "triton_runner.h"
+#include "tritons.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -225,20 +225,10 @@ static bool start(const char *arch) {
            !tr_device_write(runner, numbers, values, sizeof values, NULL);
 }
 
-static json_t *find_tritons(void) {
-    char *text;
-    if (tr_runner_report(runner, TR_REPORT_DOCTOR, &text, NULL)) return NULL;
-    json_t *report = json_loads(text, 0, NULL);
-    json_t *list = json_deep_copy(json_object_get(json_object_get(report, "triton"), "installations"));
-    json_decref(report);
-    tr_free(text);
-    return list;
-}
-
 int main(int count, char **arguments) {
     const char *arch = count > 1 ? arguments[1] : "sm_89";
     if (!mkdtemp(folder) || !start(arch)) return printf("no CPU device\n"), 1;
-    json_t *tritons = find_tritons();
+    json_t *tritons = find_tritons(runner);
     int failed = 0, launched = 0, refused = 0;
     for (size_t i = 0; i < json_array_size(tritons); i++) {
         const char *version = json_string_value(json_object_get(json_array_get(tritons, i), "version"));

@@ -2,6 +2,7 @@
    parameters run DEVICE FOLDER ARCH   runs what is there; on a machine without Triton, too
    parameters check FOLDER ARCH    both, on the CPU device */
 #include "parameters.h"
+#include "tritons.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -79,16 +80,6 @@ static bool make(tr_runner *runner, const parameters_case *c, const char *versio
     tr_program_destroy(cubin);
     tr_program_destroy(program);
     return !status;
-}
-
-static json_t *find_tritons(tr_runner *runner) {
-    char *text;
-    if (tr_runner_report(runner, TR_REPORT_DOCTOR, &text, NULL)) return NULL;
-    json_t *report = json_loads(text, 0, NULL);
-    json_t *list = json_deep_copy(json_object_get(json_object_get(report, "triton"), "installations"));
-    json_decref(report);
-    tr_free(text);
-    return list;
 }
 
 static void remove_files(const char *folder) {

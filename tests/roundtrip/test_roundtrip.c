@@ -2,6 +2,7 @@
    must have the bytes that it had in one go, and the numbers must be right, on the CPU device against double precision.
    For every Triton found, with those example kernels that it can express. */
 #include "demo_kernels.h"
+#include "tritons.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -169,16 +170,6 @@ static int check_kernel(tr_runner *runner, const struct kernel *kernel, const ch
     tr_program_destroy(cubin);
     tr_program_destroy(program);
     return failed;
-}
-
-static json_t *find_tritons(tr_runner *runner) {
-    char *text;
-    if (tr_runner_report(runner, TR_REPORT_DOCTOR, &text, NULL)) return NULL;
-    json_t *report = json_loads(text, 0, NULL);
-    json_t *list = json_deep_copy(json_object_get(json_object_get(report, "triton"), "installations"));
-    json_decref(report);
-    tr_free(text);
-    return list;
 }
 
 int main(int count, char **arguments) {

@@ -111,54 +111,45 @@ static bool is_function(const trcpu_decoder *d, trcpu_text name) {
     return false;
 }
 
-static void decode_plain(trcpu_decoder *d, const trcpu_statement *s) {
-    trcpu_opcode opcode;
+/* From where the search stands, the next form that the opcode matches. */
+static bool find_form(const trcpu_decoder *d, const trcpu_opcode *opcode, trcpu_search *search) {
+    if (!search->table) *search = (trcpu_search){.table = d->variant->tables, .form = *d->variant->tables};
+    for (; *search->table; search->form = *++search->table)
+        for (; search->form && search->form->pattern; search->form++)
+            if (*search->form->pattern == *opcode->segments[0].at && /* most don't: cheaper than asking */
+                trcpu_form_matches(search->form, opcode, &search->mode))
+                return true;
+    return false;
+}
+
+static bool understand(trcpu_decoder *d, const trcpu_statement *s, trcpu_opcode *opcode) {
     trcpu_text pair[2];
-    if (trcpu_opcode_clashes(s->opcode, pair)) {
+    if (trcpu_opcode_clashes(s->opcode, pair))
         trcpu_decoder_fail(d, TRCPU_INVALID_PTX, "'.%.*s' cannot be combined with '.%.*s': %.*s",
                            (int)pair[0].size, pair[0].at, (int)pair[1].size, pair[1].at, (int)s->text.size,
                            s->text.at);
-        return;
-    }
-    if (!trcpu_opcode_split(s->opcode, &opcode)) {
+    else if (!trcpu_opcode_split(s->opcode, opcode))
         trcpu_decoder_fail(d, TRCPU_UNSUPPORTED, "too long an opcode: %.*s", (int)s->text.size, s->text.at);
-        return;
-    }
-    if (trcpu_opcode_target(&opcode) > d->function->module->ptx->target) {
+    else if (trcpu_opcode_target(opcode) > d->function->module->ptx->target)
         trcpu_decoder_fail(d, TRCPU_INVALID_PTX, "this needs .target sm_%d or higher: %.*s",
-                           trcpu_opcode_target(&opcode), (int)s->text.size, s->text.at);
-        return;
-    }
-    if (opcode.count > 1 && trcpu_text_is(opcode.segments[1], "param") && is_lane_parameter(d, s))
-        opcode.segments[1] = (trcpu_text){"local", 5};
-    bool known = false;
-    for (const trcpu_form *const *table = d->variant->tables; *table; table++) {
-        for (const trcpu_form *form = *table; form->pattern; form++) {
-            uint8_t mode;
-            if (*form->pattern != *s->opcode.at) continue; /* most: it is cheaper than asking */
-            if (!trcpu_form_matches(form, &opcode, &mode)) continue;
-            known = true;
-            if (!trcpu_operands_fit(d, form->operands, s, true)) continue;
-            d->taken_count = d->first_count = d->first_width = 0;
-            d->first_set = false;
-            d->imm = 0;
-            trcpu_operands_fit(d, form->operands, s, false);
-            trcpu_insn *insn = trcpu_decoder_emit(d, form);
-            if (!insn || !keep_rows(d, insn)) return;
-            insn->imm = d->imm;
-            insn->mode = mode;
-            insn->flags = opcode.flags;
-            insn->count = (uint8_t)d->first_count;
-            insn->width = (uint8_t)d->first_width;
-            insn->guard = s->guard < 0 ? TRCPU_ALWAYS : d->current->rows[s->guard];
-            insn->guard_flip = s->guard_negated ? ~0u : 0;
-            if (form->kind & TRCPU_FORM_PURE) insn->pure = destination_count(form->operands);
-            if (form->kind & TRCPU_FORM_MEMORY) insn->slot = take_slot(d->function);
-            if (form->kind & TRCPU_FORM_BRANCH)
-                insn->slot = UINT16_MAX; /* imm: a label, resolved at the end */
-            return;
-        }
-    }
+                           trcpu_opcode_target(opcode), (int)s->text.size, s->text.at);
+    return !d->result;
+}
+
+/* Programs repeat a few opcodes; each is cut and looked for once. NULL: failed. */
+static const trcpu_known *recognise(trcpu_decoder *d, const trcpu_statement *s) {
+    trcpu_text text = s->opcode;
+    uint32_t hash = text.size;
+    for (uint32_t i = 0; i < text.size; i++) hash = hash * 31 + (unsigned char)text.at[i];
+    trcpu_known *known = &d->known[hash % TRCPU_KNOWN];
+    if (known->text.at && trcpu_text_equal(known->text, text)) return known;
+    *known = (trcpu_known){.text = text};
+    if (!understand(d, s, &known->opcode)) return NULL;
+    known->matches = find_form(d, &known->opcode, &known->first);
+    return known;
+}
+
+static void refuse_plain(trcpu_decoder *d, const trcpu_statement *s, bool known) {
     for (uint32_t i = 0; i < s->operand_count; i++)
         if (s->operands[i].kind == TRCPU_OPERAND_NAME && is_function(d, s->operands[i].name))
             trcpu_decoder_fail(
@@ -169,6 +160,48 @@ static void decode_plain(trcpu_decoder *d, const trcpu_statement *s) {
                        known ? "the operands don't fit: %.*s"
                              : "the instruction is not supported by the CPU device: %.*s",
                        (int)s->text.size, s->text.at);
+}
+
+static void emit_plain(trcpu_decoder *d, const trcpu_statement *s, const trcpu_form *form, uint8_t mode,
+                       uint16_t flags) {
+    d->taken_count = d->first_count = d->first_width = 0;
+    d->first_set = false;
+    d->imm = 0;
+    trcpu_operands_fit(d, form->operands, s, false);
+    trcpu_insn *insn = trcpu_decoder_emit(d, form);
+    if (!insn || !keep_rows(d, insn)) return;
+    insn->imm = d->imm;
+    insn->mode = mode;
+    insn->flags = flags;
+    insn->count = (uint8_t)d->first_count;
+    insn->width = (uint8_t)d->first_width;
+    insn->guard = s->guard < 0 ? TRCPU_ALWAYS : d->current->rows[s->guard];
+    insn->guard_flip = s->guard_negated ? ~0u : 0;
+    if (form->kind & TRCPU_FORM_PURE) insn->pure = destination_count(form->operands);
+    if (form->kind & TRCPU_FORM_MEMORY) insn->slot = take_slot(d->function);
+    if (form->kind & TRCPU_FORM_BRANCH) insn->slot = UINT16_MAX; /* imm: a label, resolved at the end */
+}
+
+static void decode_plain(trcpu_decoder *d, const trcpu_statement *s) {
+    const trcpu_known *known = recognise(d, s);
+    trcpu_known local;
+    if (!known) return;
+    if (known->opcode.count > 1 && trcpu_text_is(known->opcode.segments[1], "param") &&
+        is_lane_parameter(d, s)) {
+        local = (trcpu_known){.opcode = known->opcode};
+        local.opcode.segments[1] = (trcpu_text){"local", 5};
+        local.matches = find_form(d, &local.opcode, &local.first);
+        known = &local;
+    }
+    trcpu_search search = known->first;
+    for (bool matches = known->matches; matches; matches = find_form(d, &known->opcode, &search)) {
+        if (trcpu_operands_fit(d, search.form->operands, s, true)) {
+            emit_plain(d, s, search.form, search.mode, known->opcode.flags);
+            return;
+        }
+        search.form++;
+    }
+    refuse_plain(d, s, known->matches);
 }
 
 /* ---- calls ---- */
@@ -476,7 +509,12 @@ int trcpu_function_decode(trcpu_function *function, const trcpu_variant *variant
                           size_t log_size) {
     trcpu_decoder d = {.function = function, .variant = variant, .log = log, .log_size = log_size};
     d.parts = calloc(function->module->ptx->function_count + 1, sizeof *d.parts);
-    if (!d.parts) return TRCPU_OUT_OF_MEMORY;
+    d.known = calloc(TRCPU_KNOWN, sizeof *d.known);
+    if (!d.parts || !d.known) {
+        free(d.parts);
+        free(d.known);
+        return TRCPU_OUT_OF_MEMORY;
+    }
     add_parts(&d);
     if (!d.result) refuse_recursion(&d, &d.parts[0], 0);
     if (!d.result) place_registers(&d);
@@ -491,6 +529,7 @@ int trcpu_function_decode(trcpu_function *function, const trcpu_variant *variant
         free(d.parts[i].first);
     }
     free(d.parts);
+    free(d.known);
     free(d.constant_index);
     return d.result;
 }

@@ -21,11 +21,27 @@ typedef struct trcpu_part { /* a function of the program */
     bool active; /* on the way from the kernel to what is being decoded: a call of it would be recursion */
 } trcpu_part;
 
+typedef struct trcpu_search { /* where in the tables of forms */
+    const trcpu_form *const *table;
+    const trcpu_form *form;
+    uint8_t mode; /* of the form that was found */
+} trcpu_search;
+
+typedef struct trcpu_known { /* an opcode that was met before, and the first form that it matches */
+    trcpu_text text;
+    trcpu_opcode opcode;
+    trcpu_search first;
+    bool matches;
+} trcpu_known;
+
+enum { TRCPU_KNOWN = 64 };
+
 typedef struct trcpu_decoder {
     trcpu_function *function;
     const trcpu_variant *variant;
     trcpu_part *parts;
     uint32_t part_count;
+    trcpu_known *known; /* TRCPU_KNOWN places, by a hash of the text */
     uint32_t code_room, source_room, row_count, row_room, constant_room, special_room;
     uint32_t sink;
     uint32_t *constant_index; /* a hash table of constants, by number + 1 */

@@ -54,10 +54,6 @@ void *trcpu_arena_push(trcpu_arena *arena, void *array, uint32_t *count, size_t 
     return array;
 }
 
-bool trcpu_text_is(trcpu_text text, const char *string) {
-    return strlen(string) == text.size && memcmp(text.at, string, text.size) == 0;
-}
-
 bool trcpu_text_equal(trcpu_text a, trcpu_text b) {
     return a.size == b.size && memcmp(a.at, b.at, a.size) == 0;
 }

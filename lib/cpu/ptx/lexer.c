@@ -25,7 +25,7 @@ void trcpu_parser_exhausted(trcpu_parser *parser) {
     trcpu_parser_fail(parser, parser->line, "out of memory");
 }
 
-static bool starts(const trcpu_parser *parser, const char *prefix) {
+static inline bool starts(const trcpu_parser *parser, const char *prefix) {
     size_t size = strlen(prefix);
     return (size_t)(parser->end - parser->at) >= size && memcmp(parser->at, prefix, size) == 0;
 }

@@ -6,13 +6,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef struct trcpu_text {
     const char *at; /* inside the module's copy of the source */
     uint32_t size;
 } trcpu_text;
 
-bool trcpu_text_is(trcpu_text text, const char *string);
+/* Here for the compiler, which knows most strings' lengths. */
+static inline bool trcpu_text_is(trcpu_text text, const char *string) {
+    return text.size && *text.at == *string && strlen(string) == text.size &&
+           memcmp(text.at, string, text.size) == 0;
+}
 bool trcpu_text_equal(trcpu_text a, trcpu_text b);
 
 /* ---- memory that lives as long as the module ---- */

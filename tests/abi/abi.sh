@@ -57,10 +57,29 @@ build_changed() { # NAME SED-SCRIPT FILE
     local flags
     read -ra flags < <(pkg-config --cflags --libs libffi jansson libxxhash)
     (cd "$work/$1/lib" && cc -std=c11 -D_GNU_SOURCE -g -w -shared -fPIC -fvisibility=hidden -I../include -I. \
-        "${flags[@]}" -Wl,--version-script=triton_runner.map \
-        ./*.c base/*.c metadata/*.c stages/*.c launch/*.c cache/*.c driver/*.c compilers/{wire,peer,ptxas,compiler}*.c \
+        "${flags[@]}" -Wl,-z,defs -Wl,--version-script=triton_runner.map \
+        ./*.c base/*.c metadata/*.c stages/*.c launch/*.c cache/*.c driver/*.c compilers/{wire,peer,spawn,ptxas,compiler}*.c \
         compilers/triton*.c compilers/native*.c -ldl -lpthread -lffi -ljansson -lxxhash \
         -o "$work/$1/libtriton_runner.so")
+}
+
+# A program of the first release, as C and as C++, with a library of today in this folder.
+run_first() { # FOLDER
+    local language
+    for language in c c++; do
+        cc -x "$language" -D_GNU_SOURCE -Wall -Werror -I"$here/baseline" "$here/first.c" -L"$1" -ltriton_runner \
+            -Wl,-rpath,"$1" -o "$work/first" &&
+            TRITON_RUNNER_LIBDIR="$build/libexec" "$work/first" "$source/examples/kernels/stages/sm_89/vector_add.llir" ||
+            return 1
+    done
+}
+
+# What first.c needs of a build to run at all.
+has_first() {
+    local part
+    for part in libtriton_runner_cpu.so libtriton_runner_llvm.so; do
+        [ -e "$build/libexec/$part" ] || { echo "this build has no $part"; exit 77; }
+    done
 }
 
 must_refuse() { # NAME COMMAND…
@@ -70,6 +89,9 @@ must_refuse() { # NAME COMMAND…
     echo "$name: refused: $(grep -vE '^ *$' "$work/said" | tail -n 1)"
 }
 
+# A later release of the header: every struct with a struct_size has one field more.
+growth='s/^\} tr_(runner_options|load_options|compile_options|param_info|tensor|launch_config);/    uint64_t grown;\n&/'
+
 case $part in
 header) check_header "$source/include" ;;
 symbols) print_symbols "$build/lib/libtriton_runner.so" >"$work/symbols" && keeps "$here/baseline/symbols.txt" "$work/symbols" &&
@@ -78,13 +100,19 @@ layout) print_layout "$source/include" >"$work/now" && keeps "$here/baseline/lay
 abidiff)
     command -v abidiff >/dev/null || { echo "abidiff is not installed (Debian: abigail-tools)"; exit 77; }
     compare_abi "$build/lib/libtriton_runner.so" "$source/include" ;;
+first) has_first && run_first "$build/lib" ;;
 needed) # what every caller loads: no driver, no compiler, no Python, no C++
     needed=$(readelf -d "$build/lib/libtriton_runner.so" | sed -nE 's/.*NEEDED.*\[(.*)\]/\1/p')
     echo "$needed"
     ! grep -qE 'libcuda|LLVM|python|libstdc' <<<"$needed" ;;
 bites)
     command -v abidiff >/dev/null || { echo "abidiff is not installed (Debian: abigail-tools)"; exit 77; }
-    build_changed inserted 's/^( *)uint32_t grid\[3\], flags;/\1uint64_t inserted;\n&/' include/triton_runner.h &&
+    has_first
+    build_changed grown "$growth" include/triton_runner.h &&
+        ! cmp -s <(print_layout "$work/grown/include" | grep -c .) <(grep -c . "$here/baseline/layout.txt") &&
+        run_first "$work/grown" && echo "structs grown at their ends: accepted" &&
+        build_changed inserted 's/^( *)uint32_t grid\[3\], flags;/\1uint64_t inserted;\n&/' include/triton_runner.h &&
+        must_refuse "a field inserted, a program of before" run_first "$work/inserted" &&
         must_refuse "a field inserted" compare_abi "$work/inserted/libtriton_runner.so" "$work/inserted/include" &&
         print_layout "$work/inserted/include" >"$work/now" &&
         must_refuse "a field inserted, layout" keeps "$here/baseline/layout.txt" "$work/now" &&
@@ -98,6 +126,7 @@ bites)
 baseline) # written by scripts/abi-baseline.sh
     mkdir -p "$here/baseline" && print_layout "$source/include" >"$here/baseline/layout.txt" &&
         print_symbols "$build/lib/libtriton_runner.so" >"$here/baseline/symbols.txt" &&
+        { [ -e "$here/baseline/triton_runner.h" ] || cp "$source/include/triton_runner.h" "$here/baseline/"; } &&
         abidw --headers-dir "$source/include" --drop-private-types --no-corpus-path --no-comp-dir-path --no-show-locs \
             "$build/lib/libtriton_runner.so" >"$here/baseline/libtriton_runner.abi" ;;
 *) echo "no part '$part'"; exit 2 ;;

@@ -356,14 +356,18 @@ static bool add_to_list(void *user, const tr__entry_info *entry) {
 
 json_t *tr__artifacts_report(tr__artifacts *artifacts, tr__look look) {
     listing listing = {.list = look == TR__LOOK_AT_ALL ? json_array() : NULL};
-    if (look != TR__LOOK_NOWHERE) tr__folder_visit(&artifacts->folder, add_to_list, &listing);
+    bool usable = artifacts->folder.path && !artifacts->folder.told;
+    if (look != TR__LOOK_NOWHERE) {
+        usable = tr__folder_usable(&artifacts->folder);
+        tr__folder_visit(&artifacts->folder, add_to_list, &listing);
+    }
     pthread_mutex_lock(&artifacts->lock);
-    json_t *report = json_pack(
-        "{s:s?, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "folder", artifacts->folder.path, "usable",
-        artifacts->folder.path && !artifacts->folder.told, "entries", (json_int_t)listing.entries, "bytes",
-        (json_int_t)listing.bytes, "limit", (json_int_t)artifacts->folder.limit, "memory_hits",
-        (json_int_t)artifacts->memory_hits, "disk_hits", (json_int_t)artifacts->disk_hits, "misses",
-        (json_int_t)artifacts->misses, "damaged", (json_int_t)artifacts->damaged);
+    json_t *report =
+        json_pack("{s:s?, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "folder", artifacts->folder.path,
+                  "usable", usable, "entries", (json_int_t)listing.entries, "bytes",
+                  (json_int_t)listing.bytes, "limit", (json_int_t)artifacts->folder.limit, "memory_hits",
+                  (json_int_t)artifacts->memory_hits, "disk_hits", (json_int_t)artifacts->disk_hits, "misses",
+                  (json_int_t)artifacts->misses, "damaged", (json_int_t)artifacts->damaged);
     pthread_mutex_unlock(&artifacts->lock);
     if (report && listing.list) json_object_set(report, "list", listing.list);
     json_decref(listing.list);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,21 +26,18 @@ static uint64_t read_limit(const char *text) {
     return shift && !end[1] && limit <= UINT64_MAX >> shift ? limit << shift : default_limit;
 }
 
-static char *default_path(void) {
+static char *default_path(bool *homeless) {
     const char *own = getenv("TRITON_RUNNER_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"),
                *home = getenv("HOME");
-    char *path = NULL;
     if (own) return strdup(own);
     if (xdg && *xdg == '/') return tr__path_join(xdg, "triton_runner"); /* a relative one is to be ignored */
-    if (home && *home == '/' && asprintf(&path, "%s/.cache/triton_runner", home) < 0)
-        path = NULL;
-    else if (!home || *home != '/')
-        path = strdup("");
-    return path;
+    if (home && *home == '/') return tr__path_join(home, ".cache/triton_runner");
+    *homeless = true;
+    return strdup("");
 }
 
 bool tr__folder_init(tr__folder *folder, const char *path) {
-    folder->path = path ? strdup(path) : default_path();
+    folder->path = path ? strdup(path) : default_path(&folder->homeless);
     folder->limit = read_limit(getenv("TRITON_RUNNER_CACHE_SIZE"));
     if (!folder->path) return false;
     if (!*folder->path) {
@@ -89,10 +87,18 @@ static int make_path(const char *path) {
     return result;
 }
 
-/* The folder's descriptor, or -1. One that another user owns or can write is refused: what lies there is run.
- */
+static int without_path(tr__folder *folder) {
+    if (folder->homeless && !__atomic_exchange_n(&folder->told, 1, __ATOMIC_RELAXED))
+        say(folder, 2,
+            "compile results are not kept on disk: none of TRITON_RUNNER_CACHE_DIR, XDG_CACHE_HOME and HOME "
+            "names a "
+            "folder");
+    return -1;
+}
+
+/* The folder's descriptor, or -1. One that another user owns or can write is refused: what lies there is run. */
 static int open_folder(tr__folder *folder, bool make) {
-    if (!folder->path) return -1;
+    if (!folder->path) return without_path(folder);
     int fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT && make) {
         if (make_path(folder->path)) return unusable(folder, "cannot make", errno);
@@ -107,6 +113,21 @@ static int open_folder(tr__folder *folder, bool make) {
     if (!wrong) return fd;
     close(fd);
     return unusable(folder, wrong, 0);
+}
+
+bool tr__folder_usable(const tr__folder *folder) {
+    char path[PATH_MAX];
+    if (!folder->path || folder->told || strlen(folder->path) >= sizeof path) return false;
+    strcpy(path, folder->path);
+    bool there = true;
+    for (char *slash; access(path, R_OK | W_OK | X_OK); there = false) {
+        slash = strrchr(path, '/'); /* what is not there yet is made in the nearest that is */
+        if (errno != ENOENT || !slash || slash == path) return false;
+        *slash = '\0';
+    }
+    int fd = there ? open_folder(&(tr__folder){.path = path}, false) : -1;
+    if (fd >= 0) close(fd);
+    return fd >= 0 || !there;
 }
 
 static int open_part(int folder, const char *name, bool make) {
@@ -345,36 +366,62 @@ static int by_use(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-/* What was set aside is for a look, not for ever: it goes first. */
-static void clear_damaged(int top) {
+/* The bytes of what was set aside; `clear` removes it. */
+static uint64_t look_at_damaged(int top, bool clear) {
+    uint64_t bytes = 0;
     int part = open_part(top, "damaged", false);
     DIR *damaged = part < 0 ? NULL : fdopendir(part);
     if (!damaged) {
         if (part >= 0) close(part);
-        return;
+        return 0;
     }
-    for (struct dirent *entry; (entry = readdir(damaged));)
-        if (entry->d_name[0] != '.') unlinkat(part, entry->d_name, 0);
+    for (struct dirent *entry; (entry = readdir(damaged));) {
+        struct stat info;
+        if (entry->d_name[0] == '.') continue;
+        if (clear)
+            unlinkat(part, entry->d_name, 0);
+        else if (!fstatat(part, entry->d_name, &info, AT_SYMLINK_NOFOLLOW))
+            bytes += (uint64_t)info.st_size;
+    }
     closedir(damaged);
+    return bytes;
+}
+
+/* Another process may have removed one meanwhile. */
+static tr_status remove_least_used(tr__folder *folder, int top, scan *scan, uint64_t limit, uint64_t *removed,
+                                   tr_error **error) {
+    tr_status status = TR_OK;
+    char reason[128];
+    if (scan->count) qsort(scan->entries, scan->count, sizeof *scan->entries, by_use);
+    /* a tenth more than must go, so that not every publication comes back here */
+    uint64_t aim = limit - limit / 10;
+    for (size_t i = 0; i < scan->count && scan->bytes > aim; i++) {
+        bool done = !unlinkat(top, scan->entries[i].name, 0);
+        if (!done && errno != ENOENT) {
+            if (!status)
+                status = tr__fail(error, TR_E_IO, "cannot remove '%s/%s' from the cache: %s", folder->path,
+                                  scan->entries[i].name, strerror_r(errno, reason, sizeof reason));
+            continue;
+        }
+        scan->bytes -= scan->entries[i].bytes;
+        *removed += done;
+    }
+    return status;
 }
 
 tr_status tr__folder_prune(tr__folder *folder, uint64_t limit, uint64_t *removed, tr_error **error) {
     *removed = 0;
     scan scan = {0};
+    tr_status status = TR_OK;
     if (!tr__folder_visit(folder, collect, &scan)) return TR_OK;
-    int top = scan.bytes > limit || !limit ? open_folder(folder, false) : -1;
+    int top = open_folder(folder, false);
     if (top >= 0) {
-        clear_damaged(top);
-        if (scan.count) qsort(scan.entries, scan.count, sizeof *scan.entries, by_use);
-        /* a tenth more than must go, so that not every publication comes back here */
-        uint64_t aim = limit - limit / 10;
-        for (size_t i = 0; i < scan.count && scan.bytes > aim; i++) {
-            if (unlinkat(top, scan.entries[i].name, 0)) continue;
-            scan.bytes -= scan.entries[i].bytes;
-            ++*removed;
-        }
+        /* what was set aside is for a look, not for ever: it goes first */
+        if (!limit || scan.bytes + look_at_damaged(top, false) > limit) look_at_damaged(top, true);
+        if (scan.bytes > limit || !limit)
+            status = remove_least_used(folder, top, &scan, limit, removed, error);
         close(top);
     }
     free(scan.entries);
-    return scan.failed ? tr__fail_out_of_memory(error) : TR_OK;
+    return scan.failed && !status ? tr__fail_out_of_memory(error) : status;
 }

@@ -6,7 +6,8 @@
 #include "cache/artifacts.h"
 
 typedef struct tr__folder {
-    char *path;     /* NULL: none can be told, as without a home */
+    char *path;     /* NULL: none was asked for, or none can be told */
+    bool homeless;  /* none can be told */
     uint64_t limit; /* bytes that may lie in it */
     tr__log_function *log;
     void *log_user;
@@ -28,6 +29,9 @@ enum { TR__LOCK_BUSY = -1, TR__LOCK_NONE = -2 };
 int tr__folder_lock(tr__folder *folder, tr__hash hash);
 void tr__folder_unlock(int lock, tr__hash hash);
 
+/* Whether entries can be read and kept, as far as can be told without writing one. */
+bool tr__folder_usable(const tr__folder *folder);
+
 /* Calls `visit` for each entry, with the folder open; stops when it returns false. False when there is no
  * folder. */
 typedef struct tr__entry_info {
@@ -37,6 +41,8 @@ typedef struct tr__entry_info {
     int64_t used; /* nanoseconds since 1970 */
 } tr__entry_info;
 bool tr__folder_visit(tr__folder *folder, bool (*visit)(void *user, const tr__entry_info *entry), void *user);
+
+/* TR_E_IO: an entry that must go cannot be removed. */
 tr_status tr__folder_prune(tr__folder *folder, uint64_t limit, uint64_t *removed, tr_error **error);
 
 #endif

@@ -419,6 +419,29 @@ static void bounded(void **state) {
     tr__artifacts_destroy(artifacts);
 }
 
+/* What was set aside counts, and goes before any entry does. */
+static void damaged_is_bounded(void **state) {
+    char path[128], bytes[90 * 1024] = "";
+    tr__artifacts *artifacts = open_cache();
+    for (int i = 0; i < 5; i++) assert_int_equal(ask(artifacts, i), 1);
+    snprintf(path, sizeof path, "%s/damaged", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/00112233445566778899aabbccddeeff");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, bytes, sizeof bytes), sizeof bytes);
+    close(fd);
+    uint64_t removed;
+    assert_int_equal(tr__artifacts_prune(artifacts, 120 * 1024, &removed, NULL), TR_OK);
+    assert_int_equal(access(path, F_OK), 0); /* there is room for both */
+    assert_int_equal(tr__artifacts_prune(artifacts, 100 * 1024, &removed, NULL), TR_OK);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(removed, 0);
+    tr__artifacts_destroy(artifacts);
+    artifacts = open_cache();
+    for (int i = 0; i < 5; i++) assert_int_equal(ask(artifacts, i), 0);
+    tr__artifacts_destroy(artifacts);
+}
+
 static int make_root(void **state) {
     return mkdtemp(root) ? 0 : -1;
 }
@@ -443,6 +466,7 @@ int main(void) {
         cmocka_unit_test_setup(others_may_not_write, fresh_folder),
         cmocka_unit_test_setup(without_a_place, fresh_folder),
         cmocka_unit_test_setup(bounded, fresh_folder),
+        cmocka_unit_test_setup(damaged_is_bounded, fresh_folder),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }

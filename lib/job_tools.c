@@ -103,12 +103,12 @@ static tr_status choose_triton(tr__job *job, bool needed, tr_error **error) {
     if (!which) which = record->triton_version;
     if (!which) which = job->runner->triton;
     needed = needed || job->given.triton;
-    if (tr__runner_sealed(job->runner) &&
-        !__atomic_load_n(&job->runner->parts[TR__PART_TRITONS], __ATOMIC_ACQUIRE))
+    bool sealed = tr__runner_sealed(job->runner);
+    if (sealed && !__atomic_load_n(&job->runner->parts[TR__PART_TRITONS], __ATOMIC_ACQUIRE))
         return TR_OK; /* nobody looks for one any more, and what it would make was not made before */
     tr_error *ours = NULL;
     tr_status status = tr__runner_tritons(job->runner, &tritons, &ours);
-    if (!status) status = tr__tritons_select(tritons, which, &job->triton, &ours);
+    if (!status) status = tr__tritons_select(tritons, which, sealed, &job->triton, &ours);
     if (status == TR_E_COMPILER_MISSING && !needed) status = TR_OK;
     if (status && error)
         *error = ours;

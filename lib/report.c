@@ -72,7 +72,8 @@ static json_t *describe_tritons(tr_runner *runner) {
     tr_error *error = NULL;
     const tr__triton *first = NULL;
     tr_status status = tr__runner_tritons(runner, &tritons, &error);
-    if (!status) status = tr__tritons_select(tritons, runner->triton, &first, &error);
+    if (!status) status = tr__tritons_complete(tritons, &error);
+    if (!status) status = tr__tritons_select(tritons, runner->triton, true, &first, &error);
     bool missing = status != TR_OK;
     json_t *out = found(status, error), *list = json_array();
     for (size_t i = 0; list && tritons && i < tr__tritons_count(tritons); i++) {

@@ -5,12 +5,18 @@
 #include "compilers/peer.h"
 #include "compilers/ptxas.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { NEAR, BEHIND, PLACES };
 struct tr__tritons {
-    tr__triton *found; /* ends with one without version */
-    size_t count;
+    tr__triton
+        *found[PLACES]; /* each ends with one without version; BEHIND: what the script told of, NULL before */
+    size_t count[PLACES]; /* BEHIND: read with __atomic loads */
+    pthread_mutex_t lock; /* over asking it */
+    char *worker, *script;
+    bool asked;
 };
 
 void tr__triton_release(tr__triton *triton) {
@@ -32,13 +38,33 @@ static tr_status make_peer(tr__triton *triton, const char *worker, tr_error **er
     return tr__peer_create(&options, &triton->peer, error);
 }
 
+static void release(tr__triton *found) {
+    for (tr__triton *triton = found; triton && triton->version; triton++) tr__triton_release(triton);
+    free(found);
+}
+
+/* Each found one gets its peer. */
+static tr_status take(tr__tritons *tritons, int place, tr__triton *found, tr_error **error) {
+    size_t count = 0;
+    tr_status status = TR_OK;
+    for (; !status && found[count].version; count++)
+        status = make_peer(&found[count], tritons->worker, error);
+    if (status) return release(found), status;
+    tritons->found[place] = found;
+    __atomic_store_n(&tritons->count[place], count, __ATOMIC_RELEASE);
+    return TR_OK;
+}
+
 tr_status tr__tritons_create(const char *worker, tr__tritons **out, tr_error **error) {
+    tr__triton *found;
     *out = NULL;
     tr__tritons *tritons = calloc(1, sizeof *tritons);
     if (!tritons) return tr__fail_out_of_memory(error);
-    tr_status status = tr__triton_search(&tritons->found, error);
-    for (; !status && tritons->found[tritons->count].version; tritons->count++)
-        status = make_peer(&tritons->found[tritons->count], worker, error);
+    pthread_mutex_init(&tritons->lock, NULL);
+    tritons->worker = strdup(worker);
+    tr_status status =
+        tritons->worker ? tr__triton_search(&found, &tritons->script, error) : tr__fail_out_of_memory(error);
+    if (!status) status = take(tritons, NEAR, found, error);
     if (!status)
         *out = tritons;
     else
@@ -48,17 +74,33 @@ tr_status tr__tritons_create(const char *worker, tr__tritons **out, tr_error **e
 
 void tr__tritons_destroy(tr__tritons *tritons) {
     if (!tritons) return;
-    for (tr__triton *triton = tritons->found; triton && triton->version; triton++) tr__triton_release(triton);
-    free(tritons->found);
+    for (int place = 0; place < PLACES; place++) release(tritons->found[place]);
+    pthread_mutex_destroy(&tritons->lock);
+    free(tritons->worker);
+    free(tritons->script);
     free(tritons);
 }
 
+tr_status tr__tritons_complete(tr__tritons *tritons, tr_error **error) {
+    tr__triton *found;
+    pthread_mutex_lock(&tritons->lock);
+    bool ask = tritons->script && !tritons->asked;
+    tr_status status =
+        ask ? tr__triton_search_behind(tritons->script, tritons->found[NEAR], &found, error) : TR_OK;
+    if (ask && !status) status = take(tritons, BEHIND, found, error);
+    tritons->asked = !status;
+    pthread_mutex_unlock(&tritons->lock);
+    return status;
+}
+
 size_t tr__tritons_count(const tr__tritons *tritons) {
-    return tritons->count;
+    return tritons->count[NEAR] + __atomic_load_n(&tritons->count[BEHIND], __ATOMIC_ACQUIRE);
 }
 
 const tr__triton *tr__tritons_at(const tr__tritons *tritons, size_t index) {
-    return index < tritons->count ? &tritons->found[index] : NULL;
+    if (index >= tr__tritons_count(tritons)) return NULL;
+    size_t near = tritons->count[NEAR];
+    return index < near ? &tritons->found[NEAR][index] : &tritons->found[BEHIND][index - near];
 }
 
 /* "3.4" for "3.4.1", not for "3.41.0". */
@@ -67,14 +109,17 @@ static bool is_version(const char *version, const char *asked) {
     return !strncmp(version, asked, length) && (!version[length] || strchr(".+", version[length]));
 }
 
-static const tr__triton *find(const tr__tritons *tritons, const char *which) {
+/* *exact: nothing that is found later could be meant rather. */
+static const tr__triton *find(const tr__tritons *tritons, const char *which, bool *exact) {
     const tr__triton *best = NULL;
-    for (size_t i = 0; i < tritons->count; i++) {
-        const tr__triton *triton = &tritons->found[i];
+    *exact = true;
+    for (size_t i = 0; i < tr__tritons_count(tritons); i++) {
+        const tr__triton *triton = tr__tritons_at(tritons, i);
         if (!which || !strcmp(triton->version, which) || !strcmp(triton->interpreter, which)) return triton;
         if (is_version(triton->version, which) && (!best || strverscmp(triton->version, best->version) > 0))
             best = triton;
     }
+    *exact = false;
     return best;
 }
 
@@ -88,18 +133,24 @@ static void advise(tr__buffer *out, const tr__tritons *tritons, const char *whic
                       "Install it, for example with \"python3 -m venv triton && triton/bin/pip install "
                       "triton%s%s\", and name that triton/bin/python in TRITON_RUNNER_PYTHON",
                       which ? "==" : "", which ? which : "");
-    if (tritons->count)
+    if (tr__tritons_count(tritons))
         tr__buffer_printf(out, "; or compile with one that is here (tr_compile_options.triton, --triton %s)",
-                          tritons->found[0].version);
+                          tr__tritons_at(tritons, 0)->version);
 }
 
-tr_status tr__tritons_select(const tr__tritons *tritons, const char *which, const tr__triton **out,
+tr_status tr__tritons_select(tr__tritons *tritons, const char *which, bool known, const tr__triton **out,
                              tr_error **error) {
-    *out = find(tritons, which);
+    bool exact;
+    *out = find(tritons, which, &exact);
+    if (!exact && !known) {
+        tr_status incomplete = tr__tritons_complete(tritons, error);
+        *out = incomplete ? NULL : find(tritons, which, &exact);
+        if (incomplete) return incomplete;
+    }
     if (*out) return TR_OK;
     tr__buffer have = {0}, advice = {0};
-    for (size_t i = 0; i < tritons->count; i++)
-        tr__buffer_printf(&have, "%s%s", i ? ", " : "found: ", tritons->found[i].version);
+    for (size_t i = 0; i < tr__tritons_count(tritons); i++)
+        tr__buffer_printf(&have, "%s%s", i ? ", " : "found: ", tr__tritons_at(tritons, i)->version);
     advise(&advice, tritons, which);
     tr_status status = tr__fail(error, TR_E_COMPILER_MISSING, "Triton%s%s is not here (%s). %s",
                                 which ? " " : "", which ? which : "",

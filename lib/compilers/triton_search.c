@@ -18,7 +18,8 @@ enum { ASK_MS = 5000 };
 typedef struct search {
     tr__triton *found;
     size_t count;
-    tr_status status; /* why it could not go on: out of memory, too many open files */
+    const tr__triton *known; /* found before: not to be found again; NULL: none */
+    tr_status status;        /* why it could not go on: out of memory, too many open files */
     tr_error **error;
 } search;
 
@@ -65,13 +66,18 @@ static char *if_exists(search *search, const char *folder, const char *name) {
     return NULL;
 }
 
+static bool has_site(const tr__triton *found, const char *site) {
+    for (; found && found->version; found++)
+        if (!strcmp(found->site, site)) return true;
+    return false;
+}
+
 static void add(search *search, const char *interpreter, const char *site, const char *dist, char *version,
                 bool separate) {
-    for (size_t i = 0; i < search->count; i++)
-        if (!strcmp(search->found[i].site, site)) {
-            free(version);
-            return;
-        }
+    if (has_site(search->found, site) || has_site(search->known, site)) {
+        free(version);
+        return;
+    }
     tr__triton *grown = got(search, realloc(search->found, (search->count + 2) * sizeof *grown));
     if (!grown) {
         free(version);
@@ -237,10 +243,8 @@ static char *find_on_path(search *search, const char *program) {
     return found;
 }
 
-/* `interpreter`, a path or a name on the PATH, alone or with the site folder to use. */
-static void look_at(search *search, const char *interpreter, const char *site) {
-    char *path =
-        strchr(interpreter, '/') ? got(search, strdup(interpreter)) : find_on_path(search, interpreter);
+/* An interpreter's path, alone or with the site folder to use. */
+static void look_behind(search *search, char *path, const char *site) {
     if (path && is_script(path)) {
         char *real = ask_for_interpreter(search, path);
         free(path);
@@ -253,13 +257,32 @@ static void look_at(search *search, const char *interpreter, const char *site) {
     free(path);
 }
 
+/* `interpreter`: a path, or a name on the PATH. */
+static void look_at(search *search, const char *interpreter, const char *site) {
+    look_behind(search,
+                strchr(interpreter, '/') ? got(search, strdup(interpreter))
+                                         : find_on_path(search, interpreter),
+                site);
+}
+
 static void look_at_entry(search *search, char *entry) {
     char *equals = strchr(entry, '=');
     if (equals) *equals = '\0';
     if (*entry) look_at(search, entry, equals ? equals + 1 : NULL);
 }
 
-tr_status tr__triton_search(tr__triton **out, tr_error **error) {
+static void release(tr__triton *found) {
+    for (tr__triton *triton = found; triton && triton->version; triton++) tr__triton_release(triton);
+    free(found);
+}
+
+static tr_status finish(search *search, tr__triton **out) {
+    *out = search->status ? NULL : search->found;
+    if (search->status) release(search->found);
+    return search->status;
+}
+
+tr_status tr__triton_search(tr__triton **out, char **script, tr_error **error) {
     search search = {.error = error};
     search.found = got(&search, calloc(1, sizeof *search.found));
     const char *listed = getenv("TRITON_RUNNER_PYTHON"), *active = getenv("VIRTUAL_ENV");
@@ -269,13 +292,22 @@ tr_status tr__triton_search(tr__triton **out, tr_error **error) {
     char *environment = active && *active ? got(&search, tr__path_join(active, "bin/python")) : NULL;
     if (!search.status && environment) look_at(&search, environment, NULL);
     free(environment);
-    if (!search.status) look_at(&search, "python3", NULL);
-    if (!search.status) {
-        *out = search.found;
-        return TR_OK;
+    char *python = search.status ? NULL : find_on_path(&search, "python3");
+    *script = python && is_script(python) ? python : NULL;
+    if (python && !*script) look_behind(&search, python, NULL);
+    tr_status status = finish(&search, out);
+    if (status) {
+        free(*script);
+        *script = NULL;
     }
-    for (size_t i = 0; i < search.count; i++) tr__triton_release(&search.found[i]);
-    free(search.found);
-    *out = NULL;
-    return search.status;
+    return status;
+}
+
+tr_status tr__triton_search_behind(const char *script, const tr__triton *known, tr__triton **out,
+                                   tr_error **error) {
+    search search = {.error = error, .known = known};
+    search.found = got(&search, calloc(1, sizeof *search.found));
+    char *path = search.status ? NULL : got(&search, strdup(script));
+    if (path) look_behind(&search, path, NULL);
+    return finish(&search, out);
 }

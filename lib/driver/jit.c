@@ -6,7 +6,8 @@
 
 enum { LOG_SIZE = 64 << 10 };
 
-static tr_status link(tr__driver *driver, const tr__blob *ptx, char *log, tr__blob **out, tr_error **error) {
+static tr_status link_ptx(tr__driver *driver, const tr__blob *ptx, char *log, tr__blob **out,
+                          tr_error **error) {
     CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
                               CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES, CU_JIT_LOG_VERBOSE};
     void *values[] = {log, (void *)(uintptr_t)LOG_SIZE, log + LOG_SIZE, (void *)(uintptr_t)LOG_SIZE,
@@ -64,7 +65,7 @@ tr_status tr__driver_assemble(tr__driver *driver, const tr__compile_request *req
         tr__ptx_readable(request->source, tr__ptx_newest((uint32_t)driver->version / 10), &said, &ptx, error);
     if (!status) status = tr__driver_enter(driver, &scope, error);
     if (!status) {
-        status = link(driver, ptx, log, &result->stages[TR_STAGE_CUBIN], error);
+        status = link_ptx(driver, ptx, log, &result->stages[TR_STAGE_CUBIN], error);
         tr__driver_leave(driver, &scope);
     }
     log[LOG_SIZE - 1] = log[2 * LOG_SIZE - 1] = '\0';

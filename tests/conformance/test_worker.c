@@ -261,15 +261,15 @@ static void host_killed(void **state) {
 static void selection(void **state) {
     tr__tritons *tritons = find_tritons();
     const tr__triton *first = tr__tritons_at(tritons, 0), *found;
-    assert_int_equal(tr__tritons_select(tritons, NULL, &found, NULL), TR_OK);
+    assert_int_equal(tr__tritons_select(tritons, NULL, false, &found, NULL), TR_OK);
     assert_ptr_equal(found, first);
-    assert_int_equal(tr__tritons_select(tritons, first->version, &found, NULL), TR_OK);
+    assert_int_equal(tr__tritons_select(tritons, first->version, false, &found, NULL), TR_OK);
     assert_string_equal(found->version, first->version);
-    assert_int_equal(tr__tritons_select(tritons, "3", &found, NULL), TR_OK);
+    assert_int_equal(tr__tritons_select(tritons, "3", false, &found, NULL), TR_OK);
     for (size_t i = 0; i < tr__tritons_count(tritons); i++)
         assert_true(strverscmp(tr__tritons_at(tritons, i)->version, found->version) <= 0);
     tr_error *error = NULL;
-    assert_int_equal(tr__tritons_select(tritons, "2.1.0", &found, &error), TR_E_COMPILER_MISSING);
+    assert_int_equal(tr__tritons_select(tritons, "2.1.0", false, &found, &error), TR_E_COMPILER_MISSING);
     assert_non_null(strstr(tr_error_message(error), "triton==2.1.0"));
     assert_non_null(strstr(tr_error_message(error), first->version));
     tr_error_destroy(error);

@@ -254,6 +254,10 @@ static json_t *make_header(const tr__compile_request *request, const json_t *mor
     return NULL;
 }
 
+static uint8_t arch_number(const char *arch) {
+    return arch ? (uint8_t)strtoul(arch + strcspn(arch, "0123456789"), NULL, 10) : 0;
+}
+
 static tr_status open_connection(call *call, tr__wait *wait, tr_error **error) {
     int sockets[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets))
@@ -264,7 +268,8 @@ static tr_status open_connection(call *call, tr__wait *wait, tr_error **error) {
     if (call->log < 0)
         status = tr__fail(error, TR_E_IO, "memfd_create: %s", strerror(errno));
     else
-        status = tr__files_send(call->process->control, (int[]){sockets[1], call->log}, 2, wait, error);
+        status = tr__files_send(call->process->control, (int[]){sockets[1], call->log}, 2,
+                                arch_number(call->request->arch), wait, error);
     close(sockets[1]);
     return status;
 }

@@ -5,7 +5,7 @@
    its own.
 
    The far end (worker.py, or serve.c in the helper) finds the control socket as file 3; its part of the
-   protocol is
+   protocol is, after the number of the request's architecture as the byte that comes with the files (89; 0: none),
        {"accepted": pid}                              as soon as somebody works on the request
        {"stage": number, "seconds": number} + bytes   for each stage passed
        {"done": true, "metadata": {…}, "extra": {…}, "maker": "…"}, or

@@ -148,9 +148,9 @@ typedef union control {
     char space[CMSG_SPACE(sizeof(int) * FILES_MAX)];
 } control;
 
-tr_status tr__files_send(int socket, const int *files, size_t count, tr__wait *wait, tr_error **error) {
+tr_status tr__files_send(int socket, const int *files, size_t count, uint8_t byte, tr__wait *wait,
+                         tr_error **error) {
     control control = {0};
-    char byte = 0;
     struct iovec vector = {&byte, 1};
     struct msghdr message = {.msg_iov = &vector,
                              .msg_iovlen = 1,

@@ -34,8 +34,9 @@ tr_status tr__frame_write(int fd, const json_t *header, const void *data, size_t
 tr_status tr__frame_read(int fd, tr__wait *wait, tr__frame *out, tr_error **error);
 void tr__frame_release(tr__frame *frame);
 
-/* Open files, handed over with one byte on a SOCK_SEQPACKET socket. */
-tr_status tr__files_send(int socket, const int *files, size_t count, tr__wait *wait, tr_error **error);
+/* Open files, handed over with one byte on a SOCK_SEQPACKET socket, which the far end makes of what it likes. */
+tr_status tr__files_send(int socket, const int *files, size_t count, uint8_t byte, tr__wait *wait,
+                         tr_error **error);
 /* The far end's side; blocks. Exactly `count` files (≤ 4), close-on-exec; false at end of file or on garbage.
  */
 bool tr__files_receive(int socket, int *files, size_t count);

@@ -3,8 +3,10 @@
 usage: worker.py SITE_FOLDER, with the control socket as file 3; SITE_FOLDER "" is the interpreter's own.
 
 The protocol is described in peer.h. Children are forked ahead, so that a request waits for no fork. One that has
-compiled IR, where no code of the user's ran, takes further requests: its memory is its own by then, and warm. MLIR and
-LLVM abort on much bad input: a child's death is told to the host, in the words of the child's log where they explain it.
+compiled IR, where no code of the user's ran, takes further requests for the same architecture: its memory is its own by
+then, and warm. Not for another: Triton 3.4 chooses how it converts floats once in a process, by the first architecture.
+MLIR and LLVM abort on much bad input: a child's death is told to the host, in the words of the child's log where they
+explain it.
 """
 import gc
 import json
@@ -50,16 +52,16 @@ def read_frame(connection):
 
 
 def receive_files(channel):
-    """Connection and log of a request; None at the end of the socket."""
+    """Architecture's number, connection and log of a request; None at the end of the socket."""
     space = socket.CMSG_SPACE(2 * 4)
     data, rights, _, _ = channel.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
     if not data or not rights:
         return None
-    return struct.unpack("2i", rights[0][2])
+    return data[0], *struct.unpack("2i", rights[0][2])
 
 
-def send_files(channel, files):
-    channel.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", *files))])
+def send_files(channel, arch, files):
+    channel.sendmsg([bytes([arch])], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", *files))])
 
 
 class Child:
@@ -68,6 +70,7 @@ class Child:
     def __init__(self, pid, channel, folder):
         self.pid, self.channel, self.folder = pid, channel, folder
         self.connection = self.log = None
+        self.arch = None  # it has compiled nothing
 
     def kill(self):
         for kill in (os.killpg, os.kill):
@@ -137,11 +140,20 @@ class Server:
                 os.close(file)
         ours.close()
 
-    def start(self, connection, log):
+    def take(self, arch):
+        """A child that has compiled for no other architecture."""
+        for child in reversed(self.idle):
+            if child.arch in (None, arch):
+                self.idle.remove(child)
+                return child
+        return self.fork()
+
+    def start(self, arch, connection, log):
         while True:
-            child = self.idle.pop() if self.idle else self.fork()
+            child = self.take(arch)
+            child.arch = arch
             try:
-                send_files(child.channel, (connection, log))
+                send_files(child.channel, arch, (connection, log))
                 break
             except OSError:  # it died while it was idle
                 self.bury(child)
@@ -230,10 +242,10 @@ class Server:
                 elif file == self.host:
                     self.leave()
                 elif file == CONTROL:
-                    files = receive_files(self.control)
-                    if not files:
+                    received = receive_files(self.control)
+                    if not received:
                         self.leave()
-                    self.start(*files)
+                    self.start(*received)
             if not self.idle:
                 self.idle.append(self.fork())
 
@@ -265,8 +277,8 @@ def run_child(channel, folder, server):
     tempfile.tempdir = folder
     os.chdir(folder)
     for _ in range(USES_MAX):
-        files = receive_files(channel)
-        if not files or not run_request(channel, *files, server):
+        received = receive_files(channel)
+        if not received or not run_request(channel, *received[1:], server):
             break
     os._exit(0)
 

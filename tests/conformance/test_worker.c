@@ -87,6 +87,46 @@ static bool compiles(const tr__triton *triton) {
     return right;
 }
 
+static const char converting_kernel[] =
+    "import triton\nimport triton.language as tl\n@triton.jit\ndef k(x, y, N: tl.constexpr):\n"
+    "    at = tl.arange(0, N)\n    tl.store(y + at, tl.load(x + at).to(tl.bfloat16))\n";
+
+static tr__blob *lower(const tr__triton *triton, tr__blob *ttir, const char *arch) {
+    tr__compile_request request = {
+        .from = TR_STAGE_TTIR, .to = TR_STAGE_PTX, .source = ttir, .kernel = "k", .arch = arch};
+    tr__compile_result result = {0};
+    assert_int_equal(tr__triton_compile(triton, &request, &result, NULL), TR_OK);
+    tr__blob *ptx = tr__blob_retain(result.stages[TR_STAGE_PTX]);
+    tr__compile_result_release(&result);
+    return ptx;
+}
+
+/* What a process compiled for one architecture is not seen in what it makes for another: one after the other with one
+   Triton as each with a process of its own. */
+static void architectures_apart(void **state) {
+    static const char *const archs[] = {"sm_89", "sm_90", "sm_80", "sm_89"};
+    tr__tritons *together = find_tritons();
+    asked python = {.triton = tr__tritons_at(together, 0),
+                    .text = converting_kernel,
+                    .signature = "*fp8e5:16, *bf16:16, 128",
+                    .to = TR_STAGE_TTIR};
+    ask(&python);
+    assert_int_equal(python.status, TR_OK);
+    tr__blob *ttir = python.result.stages[TR_STAGE_TTIR];
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
+        tr__tritons *alone = find_tritons();
+        tr__blob *ptx = lower(tr__tritons_at(together, 0), ttir, archs[i]);
+        tr__blob *expected = lower(tr__tritons_at(alone, 0), ttir, archs[i]);
+        assert_int_equal(ptx->size, expected->size);
+        assert_memory_equal(ptx->data, expected->data, ptx->size);
+        tr__blob_release(ptx);
+        tr__blob_release(expected);
+        tr__tritons_destroy(alone);
+    }
+    done(&python);
+    tr__tritons_destroy(together);
+}
+
 enum { CHILDREN_MAX = 16 };
 
 static size_t children_of(pid_t server, pid_t children[CHILDREN_MAX]) {
@@ -286,8 +326,9 @@ int main(int argc, char **argv) {
     }
     tr__tritons_destroy(tritons);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(selection),      cmocka_unit_test(deaths),       cmocka_unit_test(limits),
-        cmocka_unit_test(leaves_nothing), cmocka_unit_test(fork_in_host), cmocka_unit_test(host_killed),
+        cmocka_unit_test(selection),           cmocka_unit_test(deaths),       cmocka_unit_test(limits),
+        cmocka_unit_test(leaves_nothing),      cmocka_unit_test(fork_in_host), cmocka_unit_test(host_killed),
+        cmocka_unit_test(architectures_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

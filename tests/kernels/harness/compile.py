@@ -88,7 +88,10 @@ class Worker:
 
 
 class Cache:
-    """<folder>/<version>-<arch>/<case>-<key>.{ptx,json}: what was compiled; the key covers source, signature, options"""
+    """<folder>/<version>-<arch>/<case>-<key>.{ptx,json}: what was compiled; the key covers source, signature, options
+
+    A worker compiles for one architecture: Triton (3.4) makes its table of float conversions once in a process, for the
+    architecture it is first asked for, and sm_90's code then depends on whether sm_89's came before."""
 
     def __init__(self, folder, sources):
         self.folder, self.sources, self.workers = pathlib.Path(folder), pathlib.Path(sources), {}
@@ -102,9 +105,8 @@ class Cache:
         record = folder / (stem + ".json")
         if not record.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            if installation not in self.workers:
-                self.workers[installation] = Worker(installation, self.sources)
-            reply = self.workers[installation].compile(
+            worker = self.workers.setdefault((installation, arch), Worker(installation, self.sources))
+            reply = worker.compile(
                 file=file, kernel=kernel, signature=signature, arch=int(arch[3:]), options=options, keep=["ptx"],
                 out=str(folder), name=stem)
             if reply.get("late"):  # the machine may have been busy: nothing to remember

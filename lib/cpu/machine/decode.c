@@ -179,6 +179,7 @@ static void emit_plain(trcpu_decoder *d, const trcpu_statement *s, const trcpu_f
     insn->guard_flip = s->guard_negated ? ~0u : 0;
     if (form->kind & TRCPU_FORM_PURE) insn->pure = destination_count(form->operands);
     if (form->kind & TRCPU_FORM_MEMORY) insn->slot = take_slot(d->function);
+    if (form->kind & TRCPU_FORM_PRODUCT) insn->flags |= TRCPU_IS_PRODUCT;
     if (form->kind & TRCPU_FORM_BRANCH) insn->slot = UINT16_MAX; /* imm: a label, resolved at the end */
 }
 
@@ -523,6 +524,7 @@ int trcpu_function_decode(trcpu_function *function, const trcpu_variant *variant
     for (uint32_t i = 0; i < d.part_count && !d.result; i++) decode_part(&d, &d.parts[i]);
     if (!d.result) resolve(&d);
     if (!d.result) mark_swaps(function);
+    if (!d.result) trcpu_products_join(function);
     function->frame_bytes = (function->frame_bytes + 15) & ~15u;
     for (uint32_t i = 0; i < d.part_count; i++) {
         free(d.parts[i].rows);

@@ -269,9 +269,11 @@ static outcome run_cta(trcpu_cta *cta, const trcpu_variant *variant) {
     }
 }
 
-typedef struct resident {
+typedef struct resident { /* of one thread */
     trcpu_cta **ctas;
     uint32_t count, used;
+    uint64_t next, end; /* clusters taken, and not yet started */
+    bool waited;        /* CTAs waited for others */
 } resident;
 
 /* Slots for a cluster's CTAs: free ones, then new ones. */
@@ -289,12 +291,25 @@ static bool find_slots(trcpu_run *run, resident *here, trcpu_cta **out) {
     return true;
 }
 
+/* Neighbours in the grid are neighbours in memory: a thread takes several at a time, near the end of the grid fewer, so
+   that all threads end together; one where they wait for their neighbours. */
+static bool take_clusters(trcpu_run *run, resident *here) {
+    enum { MOST_TAKEN = 16, SHARES = 8 };
+    uint64_t next = atomic_load(&run->next), count = run->cluster_count;
+    if (here->next < here->end) return true;
+    if (next >= count) return false;
+    uint64_t share = (count - next) / ((uint64_t)run->workers * SHARES);
+    uint64_t taken = share < 1 || here->waited ? 1 : share > MOST_TAKEN ? MOST_TAKEN : share;
+    here->next = atomic_fetch_add(&run->next, taken);
+    here->end = here->next + taken < count ? here->next + taken : count;
+    return here->next < here->end;
+}
+
 /* Puts the grid's next cluster, mostly one CTA, into slots; false when there is none left, or no memory. */
 static bool start_next(trcpu_run *run, resident *here) {
     trcpu_cta *ctas[TRCPU_CLUSTER_ROOM];
-    if (atomic_load(&run->next) >= run->cluster_count || !find_slots(run, here, ctas)) return false;
-    uint64_t number = atomic_fetch_add(&run->next, 1);
-    if (number >= run->cluster_count) return false;
+    if (!take_clusters(run, here) || !find_slots(run, here, ctas)) return false;
+    uint64_t number = here->next++;
     trcpu_cluster *cluster = &ctas[0]->own;
     *cluster = (trcpu_cluster){.size = run->cluster_size, .running = run->cluster_size};
     for (uint32_t rank = 0; rank < cluster->size; rank++) {
@@ -337,11 +352,13 @@ static void work(void *context) {
             if (how == CTA_FAULTED) goto out;
         }
         if (!all_wait || !here.used) continue;
+        here.waited = true;
         if (start_next(run, &here))
             trcpu_stall_moved(run, &stall);
         else if (trcpu_stall_found(run, &stall, here.ctas, here.count))
             break;
     }
+    if (here.next < here.end && !here.used) atomic_store(&run->starved, true);
 out:
     trcpu_stall_leave(run);
     for (uint32_t i = 0; i < here.count; i++) destroy_cta(here.ctas[i]);
@@ -405,15 +422,16 @@ int trcpu_execute(trcpu_memory *memory, const trcpu_launch *launch, uint32_t che
     run.warps = (run.threads + 31) / 32;
     if (!set_cluster(&run)) return CUDA_INVALID_CLUSTER_SIZE;
     memset(run.fault, 0, sizeof *run.fault);
+    uint32_t threads = trcpu_pool_threads();
+    uint64_t helpers = run.cluster_count - 1 < threads - 1 ? run.cluster_count - 1 : threads - 1;
+    run.workers = (uint32_t)helpers + 1;
     if (!set_watch(&run) || pthread_mutex_init(&run.lock, NULL) != 0) {
         trcpu_watch_destroy(run.watch);
         return CUDA_OUT_OF_MEMORY;
     }
-    uint32_t threads = trcpu_pool_threads();
-    uint64_t helpers = run.cluster_count - 1 < threads - 1 ? run.cluster_count - 1 : threads - 1;
     trcpu_pool_run(work, &run, (uint32_t)helpers);
     pthread_mutex_destroy(&run.lock);
     trcpu_watch_destroy(run.watch);
     if (run.fault->result) return run.fault->result;
-    return atomic_load(&run.next) >= run.cluster_count ? 0 : CUDA_OUT_OF_MEMORY;
+    return atomic_load(&run.next) >= run.cluster_count && !atomic_load(&run.starved) ? 0 : CUDA_OUT_OF_MEMORY;
 }

@@ -35,9 +35,10 @@ struct trcpu_insn {
     uint16_t flags;            /* TRCPU_HAS_FTZ … */
     uint8_t count;             /* elements of the first vector operand */
     uint8_t width;             /* bytes of the first register operand, 0: predicate */
-    uint8_t pure;  /* destination rows to restore in lanes that don't execute; 0: handles its mask */
-    uint8_t mode;  /* of the form */
-    uint16_t slot; /* of a memory access: where the warp remembers the allocation last hit */
+    uint8_t pure; /* destination rows to restore in lanes that don't execute; 0: handles its mask */
+    uint8_t mode; /* of the form */
+    uint16_t
+        slot; /* of a memory access: where the warp remembers the allocation last hit; of a product: its operands */
 };
 
 enum { /* modifiers found anywhere in the opcode */
@@ -52,6 +53,8 @@ enum { /* modifiers found anywhere in the opcode */
        TRCPU_HAS_ALIGNED = 256,
        TRCPU_BEGINS_SWAP =
            512, /* not a modifier: an ordinary load ahead of a compare-and-swap of the same address */
+       TRCPU_IS_PRODUCT = 1024,
+       TRCPU_PAIRS = 2048, /* a product that can be computed together with the next one */
 };
 
 /* ---- forms: the table of instructions ---- */
@@ -60,6 +63,8 @@ enum {
     TRCPU_FORM_MEMORY = 2, /* has a slot */
     TRCPU_FORM_BRANCH = 4, /* imm is a label, then the instruction there; mode 1: its table of targets */
     TRCPU_FORM_ACCESS_SHARED = 8,
+    TRCPU_FORM_PRODUCT =
+        16, /* see product.c; mode: registers of B, of which A has two each; four of C and D */
 };
 
 /* pattern: segments between dots; "a|b" either; "?a|b" either or none. "#a|b": which it is is added to the mode, from
@@ -190,6 +195,11 @@ struct trcpu_module {
 /* decode.c: fills `function` but for name, parameters and info; the log gets "line N: …" when it can't. */
 int trcpu_function_decode(trcpu_function *function, const trcpu_variant *variant, char *log, size_t log_size);
 void trcpu_function_release(trcpu_function *function);
+
+/* product.c: products that follow each other, and what they share: insn->imm is how many are behind one, insn->slot which
+   A (above) and B of them it takes. */
+enum { TRCPU_PRODUCT_OPERANDS = 8 };
+void trcpu_products_join(trcpu_function *function);
 
 /* form.c */
 typedef struct trcpu_opcode { /* an opcode cut at its dots, hints taken out */

@@ -9,15 +9,14 @@
 
 trcpu_shadow *trcpu_shadow_create(uint32_t shared_bytes, uint32_t checks) {
     trcpu_shadow *shadow = calloc(1, sizeof *shadow);
-    const size_t count = (shared_bytes + 15) / 16;
-    if (!shadow ||
-        posix_memalign((void **)&shadow->chunks, sizeof(trcpu_chunk), count * sizeof(trcpu_chunk))) {
+    const uint32_t count = (shared_bytes + 15) / 16;
+    if (shadow) shadow->chunks = calloc(count, sizeof *shadow->chunks);
+    if (!shadow || !shadow->chunks) {
         free(shadow);
         return NULL;
     }
-    memset(shadow->chunks, 0, count * sizeof(trcpu_chunk));
     shadow->checks = checks;
-    shadow->words = 4 * (uint32_t)count;
+    shadow->count = count;
     return shadow;
 }
 
@@ -25,41 +24,24 @@ void trcpu_shadow_destroy(trcpu_shadow *shadow) {
     if (!shadow) return;
     trcpu_order_release(&shadow->order);
     free(shadow->chunks);
+    free(shadow->words);
+    free(shadow->bytes);
     free(shadow->times);
-    free(shadow->fine.write);
     free(shadow);
-}
-
-/* ---- cells ---- */
-typedef struct cell {
-    uint32_t *write, *read, *readers;
-    uint32_t *times; /* NULL: the cell of a byte, which has none */
-} cell;
-
-static cell cell_of(trcpu_shadow *shadow, uint32_t at, bool byte) {
-    if (byte) return (cell){&shadow->fine.write[at], &shadow->fine.read[at], &shadow->fine.readers[at], NULL};
-    trcpu_chunk *chunk = &shadow->chunks[at / 16];
-    const uint32_t k = at / 4 % 4;
-    return (cell){&chunk->write[k], &chunk->read[k], &chunk->readers[k],
-                  shadow->times ? shadow->times[at / 4] : NULL};
 }
 
 /* Cells of CTAs before are older than the new one's base; once in a long while time begins anew. */
 void trcpu_shadow_begin(trcpu_shadow *shadow, uint32_t warps, bool unlanded) {
     if (shadow->order.now > TRCPU_ORDER_END / 2) {
         shadow->order.now = 0;
-        memset(shadow->chunks, 0, shadow->words / 4 * sizeof *shadow->chunks);
+        memset(shadow->chunks, 0, shadow->count * sizeof *shadow->chunks);
     }
     trcpu_order_begin(&shadow->order, warps);
     shadow->suspect.insn = NULL;
     bool odd = shadow->odd || unlanded;
     shadow->odd = false;
-    for (uint32_t word = 0; odd && word < shadow->words;
-         word++) { /* none is to be taken for one of this CTA */
-        cell c = cell_of(shadow, 4 * word, false);
-        if (*c.write >= TRCPU_SHADOW_PENDING || *c.read == TRCPU_SHADOW_WIDE)
-            *c.write = *c.read = *c.readers = 0;
-    }
+    for (uint32_t i = 0; odd && i < shadow->count; i++) /* none is to be taken for one of this CTA */
+        if (shadow->chunks[i].write >= TRCPU_SHADOW_PENDING) shadow->chunks[i] = (trcpu_cell){0};
 }
 
 typedef enum problem { NONE, UNSET, PENDING, WRITTEN, READ } problem;
@@ -69,116 +51,160 @@ typedef struct finding {
     uint32_t other; /* warp */
 } finding;
 
+/* ---- finer cells ---- */
 static bool make_times(trcpu_shadow *shadow) {
-    if (!shadow->times) shadow->times = calloc(shadow->words, sizeof *shadow->times);
+    if (!shadow->times) shadow->times = calloc(4 * (size_t)shadow->count, sizeof *shadow->times);
     return shadow->times != NULL;
 }
 
-/* The word gets cells for its bytes, that are as it was. False: no memory, it stays as it is. */
-static bool refine(trcpu_shadow *shadow, uint32_t word) {
-    cell c = cell_of(shadow, 4 * word, false);
-    if (*c.write == TRCPU_SHADOW_FINE) return true;
-    if (!shadow->fine.write) {
-        uint32_t *cells = calloc(shadow->words, 12 * sizeof *cells);
-        if (!cells) return false;
-        shadow->fine.write = cells;
-        shadow->fine.read = cells + 4 * (size_t)shadow->words;
-        shadow->fine.readers = cells + 8 * (size_t)shadow->words;
-    }
-    bool wide = *c.read == TRCPU_SHADOW_WIDE; /* who read when is given up: no false alarm comes of it */
-    for (uint32_t byte = 4 * word; byte < 4 * word + 4; byte++) {
-        shadow->fine.write[byte] = *c.write;
-        shadow->fine.read[byte] = wide ? 0 : *c.read;
-        shadow->fine.readers[byte] = wide ? 0 : *c.readers;
-    }
+/* The chunk's words get cells of their own, that are as it was. False: no memory, it stays as it is. */
+static bool split(trcpu_shadow *shadow, uint32_t chunk) {
+    trcpu_cell *cell = &shadow->chunks[chunk];
+    if (cell->write == TRCPU_SHADOW_FINE) return true;
+    if (!shadow->words) shadow->words = malloc(4 * (size_t)shadow->count * sizeof *shadow->words);
+    if (!shadow->words) return false;
+    for (uint32_t k = 0; k < 4; k++) shadow->words[4 * chunk + k] = *cell;
     shadow->odd = true;
-    *c.write = TRCPU_SHADOW_FINE;
-    *c.read = *c.readers = 0;
+    cell->write = TRCPU_SHADOW_FINE;
     return true;
 }
 
+/* The same of a word of a chunk that is split, and its bytes. */
+static bool refine(trcpu_shadow *shadow, uint32_t word) {
+    trcpu_cell *cell = &shadow->words[word];
+    if (cell->write == TRCPU_SHADOW_FINE) return true;
+    if (!shadow->bytes) shadow->bytes = malloc(16 * (size_t)shadow->count * sizeof *shadow->bytes);
+    if (!shadow->bytes) return false;
+    if (cell->read == TRCPU_SHADOW_WIDE) /* who read when is given up: no false alarm comes of it */
+        cell->read = cell->readers = 0;
+    for (uint32_t k = 0; k < 4; k++) shadow->bytes[4 * word + k] = *cell;
+    cell->write = TRCPU_SHADOW_FINE;
+    cell->read = cell->readers = 0;
+    return true;
+}
+
+/* ---- the plain cases that lanes/ don't decide themselves ---- */
+bool trcpu_view_read_words(const trcpu_view *v, uint32_t chunk) {
+    bool all = true;
+    for (uint32_t k = 0; k < 4; k++) all &= trcpu_view_read(v, &v->shadow->words[4 * chunk + k]);
+    return all;
+}
+
+/* All four written at once are one again. */
+bool trcpu_view_write_words(const trcpu_view *v, uint32_t chunk, uint32_t write) {
+    for (uint32_t k = 0; k < 4; k++)
+        if (!trcpu_view_may_write(v, &v->shadow->words[4 * chunk + k])) return false;
+    v->chunks[chunk] = (trcpu_cell){.write = write, .source = v->insn};
+    return true;
+}
+
+bool trcpu_view_read4(const trcpu_view *v, uint32_t word) {
+    const trcpu_cell *chunk = &v->chunks[word / 4];
+    if (chunk->write != TRCPU_SHADOW_FINE && chunk->read == v->time && chunk->readers & v->bit)
+        return true; /* noted already */
+    return split(v->shadow, word / 4) && trcpu_view_read(v, &v->shadow->words[word]);
+}
+
+bool trcpu_view_write4(const trcpu_view *v, uint32_t word) {
+    return split(v->shadow, word / 4) && trcpu_view_write(v, &v->shadow->words[word], trcpu_view_now(v));
+}
+
+void trcpu_view_land(const trcpu_view *v, uint32_t word, uint32_t count) {
+    const uint32_t now = trcpu_view_now(v);
+    for (; count; word++, count--) {
+        trcpu_cell *chunk = &v->chunks[word / 4];
+        *(chunk->write == TRCPU_SHADOW_FINE ? &v->shadow->words[word].write : &chunk->write) = now;
+    }
+}
+
+/* ---- what a cell says ---- */
+/* Of a word's cell: when each warp read it. Bytes' cells have none. */
+static uint32_t *times_of(const trcpu_shadow *shadow, const trcpu_cell *c) {
+    return shadow->times[c - shadow->words];
+}
+
 /* A reader (or another atomic) that isn't known to come before; -1: there is none. */
-static int unordered_reader(const trcpu_order *order, cell c, uint32_t warp) {
-    if (*c.read == TRCPU_SHADOW_WIDE) {
+static int unordered_reader(const trcpu_shadow *shadow, const trcpu_cell *c, uint32_t warp) {
+    const trcpu_order *order = &shadow->order;
+    if (c->read == TRCPU_SHADOW_WIDE) {
         for (uint32_t v = 0; v < order->warps; v++)
-            if (!trcpu_order_before(order, v, c.times[v], warp)) return (int)v;
+            if (!trcpu_order_before(order, v, times_of(shadow, c)[v], warp)) return (int)v;
         return -1;
     }
-    for (uint32_t rest = *c.readers; rest; rest &= rest - 1) {
+    for (uint32_t rest = c->readers; rest; rest &= rest - 1) {
         uint32_t v = (uint32_t)__builtin_ctz(rest);
-        if (!trcpu_order_before(order, v, *c.read, warp)) return (int)v;
+        if (!trcpu_order_before(order, v, c->read, warp)) return (int)v;
     }
     return -1;
 }
 
-static void note_read(trcpu_shadow *shadow, cell c, uint32_t at, uint32_t warp) {
+static void note_read(trcpu_shadow *shadow, trcpu_cell *c, uint32_t at, uint32_t warp) {
     const trcpu_order *order = &shadow->order;
     const uint32_t time = order->time[warp];
-    if (*c.read == TRCPU_SHADOW_WIDE) {
-        c.times[warp] = time;
-    } else if (*c.read == time) {
-        *c.readers |= 1u << warp;
-    } else if (unordered_reader(order, c, warp) < 0) {
-        *c.read = time;
-        *c.readers = 1u << warp;
-    } else if (c.write == cell_of(shadow, at, false).write && make_times(shadow)) {
-        uint32_t *times = shadow->times[at / 4];
-        for (uint32_t v = 0; v < order->warps; v++) times[v] = *c.readers >> v & 1 ? *c.read : 0;
+    if (c->read == TRCPU_SHADOW_WIDE) {
+        times_of(shadow, c)[warp] = time;
+    } else if (c->read == time) {
+        c->readers |= 1u << warp;
+    } else if (unordered_reader(shadow, c, warp) < 0) {
+        c->read = time;
+        c->readers = 1u << warp;
+    } else if (c == &shadow->words[at / 4] && make_times(shadow)) {
+        uint32_t *times = times_of(shadow, c);
+        for (uint32_t v = 0; v < order->warps; v++) times[v] = c->readers >> v & 1 ? c->read : 0;
         times[warp] = time;
-        shadow->odd = true;
-        *c.read = TRCPU_SHADOW_WIDE;
-        *c.readers = 0;
+        c->read = TRCPU_SHADOW_WIDE;
+        c->readers = 0;
     } else { /* the earlier time stands for both: a race may be missed, none is made up */
-        *c.readers |= 1u << warp;
-        if (time < *c.read) *c.read = time;
+        c->readers |= 1u << warp;
+        if (time < c->read) c->read = time;
     }
 }
 
 /* The last write, when it doesn't come before. */
-static finding last_write(const trcpu_shadow *shadow, cell c, uint32_t warp, bool atomic) {
+static finding last_write(const trcpu_shadow *shadow, trcpu_cell *c, uint32_t warp, bool atomic) {
     const trcpu_order *order = &shadow->order;
-    const uint32_t write = *c.write, writer = write & TRCPU_SHADOW_WARP;
+    const uint32_t write = c->write, writer = write & TRCPU_SHADOW_WARP;
     if (write == TRCPU_SHADOW_PENDING) return (finding){PENDING, 0};
     if (write < order->base << TRCPU_SHADOW_TIME) return (finding){UNSET, 0};
     if (write & TRCPU_SHADOW_ATOMIC) {
-        int other = atomic ? -1 : unordered_reader(order, c, warp);
+        int other = atomic ? -1 : unordered_reader(shadow, c, warp);
         return (finding){other < 0 ? NONE : WRITTEN, (uint32_t)other};
     }
     bool before = trcpu_order_before(order, writer, write >> TRCPU_SHADOW_TIME, warp);
     return (finding){before ? NONE : WRITTEN, writer};
 }
 
-static finding read_cell(trcpu_shadow *shadow, cell c, uint32_t at, uint32_t warp) {
+static finding read_cell(trcpu_shadow *shadow, trcpu_cell *c, uint32_t at, uint32_t warp) {
     finding found = last_write(shadow, c, warp, false);
     if (found.what == PENDING) return found;
     if (found.what == NONE &&
-        *c.write & TRCPU_SHADOW_ATOMIC) { /* the atomics are over, what reads is a reader */
-        *c.write &= ~(uint32_t)TRCPU_SHADOW_ATOMIC;
-        *c.read = *c.readers = 0;
+        c->write & TRCPU_SHADOW_ATOMIC) { /* the atomics are over, what reads is a reader */
+        c->write &= ~(uint32_t)TRCPU_SHADOW_ATOMIC;
+        c->read = c->readers = 0;
     }
     note_read(shadow, c, at, warp);
     return found;
 }
 
-static finding write_cell(trcpu_shadow *shadow, cell c, uint32_t warp) {
+static finding write_cell(trcpu_shadow *shadow, trcpu_cell *c, uint32_t warp) {
     finding found = last_write(shadow, c, warp, false);
     if (found.what == PENDING) return found;
     if (found.what == UNSET) found.what = NONE;
-    int reader = found.what == NONE ? unordered_reader(&shadow->order, c, warp) : -1;
+    int reader = found.what == NONE ? unordered_reader(shadow, c, warp) : -1;
     if (reader >= 0) found = (finding){READ, (uint32_t)reader};
-    *c.write = shadow->order.time[warp] << TRCPU_SHADOW_TIME | warp;
-    *c.read = *c.readers = 0;
+    c->write = shadow->order.time[warp] << TRCPU_SHADOW_TIME | warp;
+    c->read = c->readers = 0;
     return found;
 }
 
-static finding atomic_cell(trcpu_shadow *shadow, cell c, uint32_t at, uint32_t warp) {
-    bool among_atomics = *c.write < TRCPU_SHADOW_PENDING && *c.write & TRCPU_SHADOW_ATOMIC;
+static finding atomic_cell(trcpu_shadow *shadow, trcpu_cell *c, uint32_t at, uint32_t warp) {
+    bool among_atomics = c->write < TRCPU_SHADOW_PENDING && c->write & TRCPU_SHADOW_ATOMIC;
     finding found = last_write(shadow, c, warp, true);
     if (found.what == PENDING) return found;
-    int reader = found.what == NONE && !among_atomics ? unordered_reader(&shadow->order, c, warp) : -1;
+    int reader = found.what == NONE && !among_atomics ? unordered_reader(shadow, c, warp) : -1;
     if (reader >= 0) found = (finding){READ, (uint32_t)reader};
-    if (!among_atomics || found.what == UNSET) *c.read = *c.readers = 0;
-    *c.write = shadow->order.time[warp] << TRCPU_SHADOW_TIME | TRCPU_SHADOW_ATOMIC | warp;
+    if (!among_atomics || found.what == UNSET) c->read = c->readers = 0;
+    c->write = shadow->order.time[warp] << TRCPU_SHADOW_TIME | TRCPU_SHADOW_ATOMIC | warp;
     note_read(shadow, c, at, warp);
     return found;
 }
@@ -203,7 +229,7 @@ static bool report(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane, uint
     const trcpu_shadow *shadow = warp->shadow;
     const char *verb = write ? "write" : "read";
     char place[300];
-    where(place, sizeof place, warp->launch->function, shadow->chunks[at / 16].source[at / 4 % 4]);
+    where(place, sizeof place, warp->launch->function, shadow->words[at / 4].source);
     trcpu_fault_address(warp, at);
     if (found.what == UNSET)
         trcpu_fault_report(warp, insn, lane, 719, "uninitialised-shared",
@@ -254,7 +280,7 @@ static bool is_wanted(uint32_t checks, problem what) {
 /* ---- accesses ---- */
 typedef enum access { READS, WRITES, ATOMIC } access;
 
-static finding look(trcpu_shadow *shadow, cell c, uint32_t at, uint32_t warp, access how) {
+static finding look(trcpu_shadow *shadow, trcpu_cell *c, uint32_t at, uint32_t warp, access how) {
     return how == READS    ? read_cell(shadow, c, at, warp)
            : how == WRITES ? write_cell(shadow, c, warp)
                            : atomic_cell(shadow, c, at, warp);
@@ -263,22 +289,23 @@ static finding look(trcpu_shadow *shadow, cell c, uint32_t at, uint32_t warp, ac
 /* The part of an access within one word; *bad: the byte of the finding. */
 static finding look_at_word(trcpu_warp *warp, uint32_t at, uint32_t bytes, access how, uint32_t *bad) {
     trcpu_shadow *shadow = warp->shadow;
-    cell c = cell_of(shadow, at, false);
     finding worst = {NONE, 0};
     *bad = at;
-    if (bytes == 4 && *c.write != TRCPU_SHADOW_FINE) return look(shadow, c, at, warp->index, how);
-    if (*c.write == TRCPU_SHADOW_PENDING) return (finding){PENDING, 0};
+    if (!split(shadow, at / 16)) return worst;
+    trcpu_cell *c = &shadow->words[at / 4];
+    if (bytes == 4 && c->write != TRCPU_SHADOW_FINE) return look(shadow, c, at, warp->index, how);
+    if (c->write == TRCPU_SHADOW_PENDING) return (finding){PENDING, 0};
     if (!refine(shadow, at / 4)) return worst;
     for (uint32_t byte = at; byte < at + bytes; byte++) {
-        finding found = look(shadow, cell_of(shadow, byte, true), byte, warp->index, how);
+        finding found = look(shadow, &shadow->bytes[byte], byte, warp->index, how);
         if (found.what != NONE && worst.what == NONE) {
             worst = found;
             *bad = byte;
         }
     }
     if (bytes == 4 && how == WRITES && worst.what == NONE) { /* one again */
-        *c.write = shadow->fine.write[at];
-        *c.read = *c.readers = 0;
+        c->write = shadow->bytes[at].write;
+        c->read = c->readers = 0;
     }
     return worst;
 }
@@ -294,8 +321,8 @@ static bool look_at_all(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane,
         if (!same && is_wanted(shadow->checks, found.what) &&
             !(found.what == UNSET && may_wait(shadow, insn, (trcpu_suspect){NULL, warp->index, lane, bad})))
             return report(warp, insn, lane, bad, found, how != READS);
-        if (how != READS && found.what != PENDING)
-            shadow->chunks[at / 16].source[at / 4 % 4] = (uint32_t)(insn - warp->launch->function->code);
+        if (how != READS && found.what != PENDING && shadow->words)
+            shadow->words[at / 4].source = (uint32_t)(insn - warp->launch->function->code);
         if (value) value += step;
     }
     return true;
@@ -380,27 +407,27 @@ bool trcpu_shadow_start(trcpu_warp *warp, const trcpu_insn *insn, uint32_t lane,
                         const char *from) {
     trcpu_view v = view(warp, insn);
     if (comes_after_suspect(warp, insn, at, bytes)) return false;
+    if (bytes == 16 && trcpu_view_write16(&v, at / 16, TRCPU_SHADOW_PENDING)) return true;
     for (; bytes; at += 4, bytes -= 4, from += 4) {
-        cell c = cell_of(warp->shadow, at, false);
-        if (*c.write == TRCPU_SHADOW_PENDING && is_brought_already(warp, at, from)) continue;
+        if (!split(warp->shadow, at / 16)) continue;
+        trcpu_cell *c = &warp->shadow->words[at / 4];
+        if (c->write == TRCPU_SHADOW_PENDING && is_brought_already(warp, at, from)) continue;
         if (!trcpu_view_write4(&v, at / 4) && !trcpu_shadow_write(warp, insn, lane, at, 4, from))
             return false;
-        *c.write = TRCPU_SHADOW_PENDING;
+        c->write = TRCPU_SHADOW_PENDING;
     }
     return true;
 }
 
 void trcpu_shadow_forgive(trcpu_shadow *shadow, uint32_t at, uint32_t bytes) {
-    uint32_t write = shadow->order.base << TRCPU_SHADOW_TIME;
-    for (uint32_t end = at + bytes; at < end; at++) {
-        if (at % 4 == 0 && end - at >= 4) {
-            cell c = cell_of(shadow, at, false);
-            *c.write = write;
-            *c.read = *c.readers = 0;
-            at += 3;
-        } else if (refine(shadow, at / 4)) {
-            shadow->fine.write[at] = write;
-            shadow->fine.read[at] = shadow->fine.readers[at] = 0;
-        }
+    const trcpu_cell forgiven = {.write = shadow->order.base << TRCPU_SHADOW_TIME};
+    for (uint32_t end = at + bytes, step; at < end; at += step) {
+        step = at % 16 == 0 && end - at >= 16 ? 16 : at % 4 == 0 && end - at >= 4 ? 4 : 1;
+        if (step == 16)
+            shadow->chunks[at / 16] = forgiven;
+        else if (split(shadow, at / 16) && step == 4)
+            shadow->words[at / 4] = forgiven;
+        else if (shadow->words && refine(shadow, at / 4))
+            shadow->bytes[at] = forgiven;
     }
 }

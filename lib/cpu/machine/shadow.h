@@ -1,9 +1,10 @@
-/* The shadow of a CTA's shared memory: who wrote and who read each word, and when, by the clocks of order.h. It finds
-   races between warps, reads of what nobody wrote, and data used before its cp.async was waited for.
+/* The shadow of a CTA's shared memory: who wrote and who read what, and when, by the clocks of order.h. It finds races
+   between warps, reads of what nobody wrote, and data used before its cp.async was waited for.
 
-   A cell is a word. The lanes ask trcpu_view_read and trcpu_view_write, which decide the plain cases for many words at
-   once; what they can't decide, trcpu_shadow_read and its like look at exactly. A word whose bytes are accessed apart
-   has four cells of its own from then on. */
+   A cell stands for 16 bytes, as most accesses take, of one lane or of lanes side by side; four cells are a cache line.
+   What is accessed in words gets a cell a word from then on, words accessed in bytes a cell a byte. The lanes ask
+   trcpu_view_read16 and its like, which decide the plain cases; what they can't decide, trcpu_shadow_read and its like look
+   at exactly. */
 #ifndef TRCPU_SHADOW_H
 #define TRCPU_SHADOW_H
 
@@ -11,9 +12,6 @@
 #include "machine/program.h"
 
 #include <string.h>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
 
 enum {
     TRCPU_SHADOW_ATOMIC = 32, /* the write was an atomic operation, those of `readers` others */
@@ -21,7 +19,7 @@ enum {
     TRCPU_SHADOW_TIME = 6, /* a write is its time above its warp */
 };
 #define TRCPU_SHADOW_PENDING 0xfffffffeu /* a cp.async fills it */
-#define TRCPU_SHADOW_FINE    0xffffffffu /* its bytes have cells of their own */
+#define TRCPU_SHADOW_FINE    0xffffffffu /* its words, or bytes, have cells of their own */
 #define TRCPU_SHADOW_WIDE    0xffffffffu /* of `read`: the readers' times differ, see `times` */
 
 /* A read of what nobody had written yet. Should another warp write it before the two meet, it was a race; else it is
@@ -31,24 +29,20 @@ typedef struct trcpu_suspect {
     uint32_t warp, lane, at;
 } trcpu_suspect;
 
-/* Four words' cells, of the 16 bytes that most accesses take: a cache line, which vectors take as one. */
-typedef struct trcpu_chunk {
-    uint32_t write[4];   /* the last one; before the CTA's base: none */
-    uint32_t read[4];    /* the time of the reads since then */
-    uint32_t readers[4]; /* a bit per warp */
-    uint32_t source[4];  /* the instruction that wrote */
-} trcpu_chunk;
+typedef struct trcpu_cell { /* as large as what a chunk's stands for, so that one offset serves both */
+    uint32_t write;         /* the last one; before the CTA's base: none */
+    uint32_t read;          /* the time of the reads since then */
+    uint32_t readers;       /* a bit per warp */
+    uint32_t source;        /* the instruction that wrote */
+} trcpu_cell;
 
 typedef struct trcpu_shadow {
     trcpu_order order;
     trcpu_suspect suspect;
-    uint32_t checks, words;
-    bool odd; /* some cell is more than numbers: pending, fine or wide */
-    trcpu_chunk *chunks;
+    uint32_t checks, count;               /* of chunks */
+    bool odd;                             /* some chunk's cell is more than numbers: pending or fine */
+    trcpu_cell *chunks, *words, *bytes;   /* by 16 bytes, by 4, by 1: the latter two when there are any */
     uint32_t (*times)[TRCPU_ORDER_WARPS]; /* of each word's readers, where they differ */
-    struct {
-        uint32_t *write, *read, *readers; /* by byte */
-    } fine;
 } trcpu_shadow;
 
 trcpu_shadow *trcpu_shadow_create(uint32_t shared_bytes, uint32_t checks);
@@ -78,12 +72,13 @@ void trcpu_shadow_forgive(trcpu_shadow *shadow, uint32_t at, uint32_t bytes);
 
 /* ---- the plain cases ---- */
 typedef struct trcpu_view { /* of the shadow, by one warp at one instruction */
-    trcpu_chunk *chunks;
+    trcpu_cell *chunks;
     uint32_t low, last; /* writes from low to last are there, and come before */
     uint32_t warp, time, floor, bit, insn;
+    trcpu_shadow *shadow;
 } trcpu_view;
 
-static inline trcpu_view trcpu_view_of(const trcpu_shadow *shadow, uint32_t warp, uint32_t insn) {
+static inline trcpu_view trcpu_view_of(trcpu_shadow *shadow, uint32_t warp, uint32_t insn) {
     const trcpu_order *order = &shadow->order;
     return (trcpu_view){.chunks = shadow->chunks,
                         .low = order->base << TRCPU_SHADOW_TIME,
@@ -92,140 +87,128 @@ static inline trcpu_view trcpu_view_of(const trcpu_shadow *shadow, uint32_t warp
                         .time = order->time[warp],
                         .floor = order->floor[warp],
                         .bit = 1u << warp,
-                        .insn = insn};
+                        .insn = insn,
+                        .shadow = shadow};
 }
 
-/* Of a chunk: a write is fine when it comes before, or is the warp's own in this CTA; reads are when they come before,
-   or are of now. */
-#ifdef __AVX512F__
-/* One value for each of a chunk's parts. */
-static inline __m512i trcpu_parts(uint32_t write, uint32_t read, uint32_t readers, uint32_t source) {
-    return _mm512_inserti64x4(
-        _mm512_castsi256_si512(_mm256_set_m128i(_mm_set1_epi32((int)read), _mm_set1_epi32((int)write))),
-        _mm256_set_m128i(_mm_set1_epi32((int)source), _mm_set1_epi32((int)readers)), 1);
+static inline uint32_t trcpu_view_now(const trcpu_view *v) {
+    return v->time << TRCPU_SHADOW_TIME | v->warp;
 }
 
-/* Notes that the chunk's 16 bytes are read; false: nothing is noted, since it isn't plain that they may be. */
-static inline bool trcpu_view_read16(const trcpu_view *v, uint32_t chunk) {
-    const __m512i is = _mm512_loadu_si512(&v->chunks[chunk]);
-    uint32_t there = _mm512_cmpge_epu32_mask(is, trcpu_parts(v->low, 0, 0, 0));
-    uint32_t before = _mm512_cmple_epu32_mask(is, trcpu_parts(v->last, v->floor, ~0u, ~0u));
-    uint32_t same = _mm512_cmpeq_epi32_mask(_mm512_and_si512(is, trcpu_parts(63, ~0u, 0, 0)),
-                                            trcpu_parts(v->warp, v->time, 0, 0));
-    if ((there & (before | same)) != 0xffff) return false;
-    __mmask16 kept = (__mmask16)((same & 0xf0) << 4 | 0xf00f); /* readers at this very time stay */
-    __m512i next = _mm512_or_si512(_mm512_maskz_mov_epi32(kept, is), trcpu_parts(0, v->time, v->bit, 0));
-    _mm512_storeu_si512(&v->chunks[chunk], next);
-    return true;
-}
-
-static inline bool trcpu_view_may_write16(const trcpu_view *v, uint32_t chunk) {
-    const __m512i is = _mm512_loadu_si512(&v->chunks[chunk]);
-    uint32_t before = _mm512_cmple_epu32_mask(is, trcpu_parts(v->last, v->floor, ~0u, ~0u));
-    uint32_t mine = _mm512_cmpeq_epi32_mask(_mm512_and_si512(is, trcpu_parts(63, 0, ~0u, 0)),
-                                            trcpu_parts(v->warp, 1, v->bit, 0));
-    return (before | (mine & 0xf) | (mine >> 4 & 0xf0)) == 0xffff;
-}
-#else
-typedef uint32_t trcpu_words4 __attribute__((vector_size(16)));
-
-static inline trcpu_words4 trcpu_words_of(const uint32_t *from) {
-    trcpu_words4 words;
-    memcpy(&words, from, sizeof words);
-    return words;
-}
-
-static inline bool trcpu_all_of(trcpu_words4 masks) {
-    uint64_t halves[2];
-    memcpy(halves, &masks, sizeof halves);
-    return (halves[0] & halves[1]) == UINT64_MAX;
-}
-
-static inline bool trcpu_view_read16(const trcpu_view *v, uint32_t chunk) {
-    trcpu_chunk *c = &v->chunks[chunk];
-    trcpu_words4 w = trcpu_words_of(c->write), r = trcpu_words_of(c->read), m = trcpu_words_of(c->readers);
-    trcpu_words4 now = (trcpu_words4)(r == v->time);
-    trcpu_words4 written =
-        (trcpu_words4)(w >= v->low) & ((trcpu_words4)(w <= v->last) | (trcpu_words4)((w & 63) == v->warp));
-    if (!trcpu_all_of(written & (now | (trcpu_words4)(r <= v->floor)))) return false;
-    m = (m & now) | v->bit;
-    r = (r ^ r) + v->time;
-    memcpy(c->readers, &m, sizeof m);
-    memcpy(c->read, &r, sizeof r);
-    return true;
-}
-
-static inline bool trcpu_view_may_write16(const trcpu_view *v, uint32_t chunk) {
-    const trcpu_chunk *c = &v->chunks[chunk];
-    trcpu_words4 w = trcpu_words_of(c->write), r = trcpu_words_of(c->read), m = trcpu_words_of(c->readers);
-    return trcpu_all_of(((trcpu_words4)(w <= v->last) | (trcpu_words4)((w & 63) == v->warp)) &
-                        ((trcpu_words4)(r <= v->floor) | (trcpu_words4)(m == v->bit)));
-}
-#endif
-
-static inline void trcpu_view_set16(const trcpu_view *v, uint32_t chunk, uint32_t write) {
-    const uint32_t i = v->insn;
-    v->chunks[chunk] = (trcpu_chunk){{write, write, write, write}, {0}, {0}, {i, i, i, i}};
-}
-
-static inline bool trcpu_view_write16(const trcpu_view *v, uint32_t chunk) {
-    if (!trcpu_view_may_write16(v, chunk)) return false;
-    trcpu_view_set16(v, chunk, v->time << TRCPU_SHADOW_TIME | v->warp);
-    return true;
-}
-
-/* The same of one word. */
-static inline bool trcpu_view_read4(const trcpu_view *v, uint32_t word) {
-    trcpu_chunk *chunk = &v->chunks[word / 4];
-    const uint32_t k = word % 4, write = chunk->write[k], read = chunk->read[k];
+/* A write is fine when it comes before, or is the warp's own in this CTA; reads are when they come before, or are of now.
+   False: nothing is noted, since it isn't plain that the cell may be read, or written. */
+static inline bool trcpu_view_read(const trcpu_view *v, trcpu_cell *cell) {
+    const uint32_t write = cell->write, read = cell->read;
     if (write < v->low || (write > v->last && (write & 63) != v->warp)) return false;
-    if (read == v->time)
-        chunk->readers[k] |= v->bit;
-    else if (read <= v->floor || chunk->readers[k] == v->bit)
-        chunk->readers[k] = v->bit;
-    else
-        return false;
-    chunk->read[k] = v->time;
+    if (read == v->time) {
+        cell->readers |= v->bit;
+        return true;
+    }
+    if (read > v->floor && cell->readers != v->bit) return false;
+    cell->read = v->time;
+    cell->readers = v->bit;
     return true;
 }
 
-static inline bool trcpu_view_write4(const trcpu_view *v, uint32_t word) {
-    trcpu_chunk *chunk = &v->chunks[word / 4];
-    const uint32_t k = word % 4, write = chunk->write[k];
-    if ((write > v->last && (write & 63) != v->warp) ||
-        (chunk->read[k] > v->floor && chunk->readers[k] != v->bit))
-        return false;
-    chunk->write[k] = v->time << TRCPU_SHADOW_TIME | v->warp;
-    chunk->read[k] = chunk->readers[k] = 0;
-    chunk->source[k] = v->insn;
+static inline bool trcpu_view_may_write(const trcpu_view *v, const trcpu_cell *cell) {
+    return (cell->write <= v->last || (cell->write & 63) == v->warp) &&
+           (cell->read <= v->floor || cell->readers == v->bit);
+}
+
+static inline bool trcpu_view_write(const trcpu_view *v, trcpu_cell *cell, uint32_t write) {
+    if (!trcpu_view_may_write(v, cell)) return false;
+    *cell = (trcpu_cell){.write = write, .source = v->insn};
     return true;
+}
+
+/* Of a chunk whose words have cells of their own. */
+bool trcpu_view_read_words(const trcpu_view *v, uint32_t chunk);
+bool trcpu_view_write_words(const trcpu_view *v, uint32_t chunk, uint32_t write);
+/* Of a single word. */
+bool trcpu_view_read4(const trcpu_view *v, uint32_t word);
+bool trcpu_view_write4(const trcpu_view *v, uint32_t word);
+
+static inline bool trcpu_view_read16(const trcpu_view *v, uint32_t chunk) {
+    return trcpu_view_read(v, &v->chunks[chunk]) ||
+           (v->chunks[chunk].write == TRCPU_SHADOW_FINE && trcpu_view_read_words(v, chunk));
+}
+
+/* `write`: what the cell gets: trcpu_view_now, or that it is pending. */
+static inline bool trcpu_view_write16(const trcpu_view *v, uint32_t chunk, uint32_t write) {
+    return trcpu_view_write(v, &v->chunks[chunk], write) ||
+           (v->chunks[chunk].write == TRCPU_SHADOW_FINE && trcpu_view_write_words(v, chunk, write));
+}
+
+/* Of chunks apart, by their offsets in bytes, all that can be decided without a call; a bit for each that can't. */
+static inline uint32_t trcpu_view_read_chunks(const trcpu_view *v, const uint32_t *at, uint32_t count) {
+    char *const chunks = (char *)v->chunks;
+    const uint32_t low = v->low, span = v->last - v->low, time = v->time, floor = v->floor;
+    const uint64_t bit = (uint64_t)v->bit << 32;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        trcpu_cell *cell = (trcpu_cell *)(void *)(chunks + at[i]);
+        uint64_t readers; /* above the time of their reads */
+        memcpy(&readers, &cell->read, sizeof readers);
+        const uint32_t read = (uint32_t)readers;
+        if (cell->write - low > span || (read > floor && read != time)) {
+            left |= 1u << i;
+            continue;
+        }
+        readers = (read == time ? readers : time) | bit;
+        memcpy(&cell->read, &readers, sizeof readers);
+    }
+    return left;
+}
+
+static inline uint32_t trcpu_view_write_chunks(const trcpu_view *v, const uint32_t *at, uint32_t mask,
+                                               uint32_t write) {
+    char *const chunks = (char *)v->chunks;
+    const uint32_t last = v->last, floor = v->floor, warp = v->warp, bit = v->bit, insn = v->insn;
+    uint32_t left = 0;
+    for (uint32_t rest = mask; rest; rest &= rest - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctz(rest);
+        trcpu_cell *cell = (trcpu_cell *)(void *)(chunks + (at[i] & ~15u));
+        if ((cell->write > last && (cell->write & 63) != warp) ||
+            (cell->read > floor && cell->readers != bit))
+            left |= 1u << i;
+        else
+            *cell = (trcpu_cell){.write = write, .source = insn};
+    }
+    return left;
 }
 
 /* Words of any number. */
 static inline bool trcpu_view_access(const trcpu_view *v, uint32_t word, uint32_t count, bool write) {
-    for (; count; word++, count--) {
-        bool ok;
-        if (word % 4 == 0 && count >= 4) {
-            ok = write ? trcpu_view_write16(v, word / 4) : trcpu_view_read16(v, word / 4);
-            word += 3;
-            count -= 3;
+    const uint32_t now = trcpu_view_now(v);
+    for (uint32_t end = word + count; word < end;) {
+        if (word % 4 == 0 && end - word >= 4) {
+            if (!(write ? trcpu_view_write16(v, word / 4, now) : trcpu_view_read16(v, word / 4)))
+                return false;
+            word += 4;
         } else {
-            ok = write ? trcpu_view_write4(v, word) : trcpu_view_read4(v, word);
+            if (!(write ? trcpu_view_write4(v, word) : trcpu_view_read4(v, word))) return false;
+            word++;
         }
-        if (!ok) return false;
     }
     return true;
 }
 
-/* A cp.async of this warp has landed. */
-static inline void trcpu_view_land(const trcpu_view *v, uint32_t word, uint32_t count) {
-    const uint32_t write = v->time << TRCPU_SHADOW_TIME | v->warp;
-    if (count == 4 && word % 4 == 0) {
-        const uint32_t all[4] = {write, write, write, write};
-        memcpy(v->chunks[word / 4].write, all, sizeof all);
-        return;
+/* A copy into these words has landed, and the warp knows. */
+void trcpu_view_land(const trcpu_view *v, uint32_t word, uint32_t count);
+
+static inline uint32_t trcpu_view_land_chunks(const trcpu_view *v, const uint32_t *at, uint32_t mask) {
+    char *const chunks = (char *)v->chunks;
+    const uint32_t now = trcpu_view_now(v);
+    uint32_t left = 0;
+    for (uint32_t rest = mask; rest; rest &= rest - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctz(rest);
+        trcpu_cell *cell = (trcpu_cell *)(void *)(chunks + (at[i] & ~15u));
+        if (cell->write == TRCPU_SHADOW_PENDING)
+            cell->write = now;
+        else
+            left |= 1u << i;
     }
-    for (; count; word++, count--) v->chunks[word / 4].write[word % 4] = write;
+    return left;
 }
 
 #endif

@@ -118,14 +118,15 @@ struct trcpu_run {
     const trcpu_launch *launch;
     const trcpu_function *function;
     uint32_t checks;
-    trcpu_watch *watch; /* NULL: neither check of global memory is on */
-    uint32_t threads, warps, shared_bytes;
+    trcpu_watch *watch;                    /* NULL: neither check of global memory is on */
+    uint32_t threads, warps, shared_bytes; /* of a CTA */
+    uint32_t workers;                      /* threads of the host */
     uint64_t cluster_count;
     uint32_t cluster[3], cluster_size;
     uint64_t limit;      /* backward branches of a warp, then it is an infinite loop */
     uint64_t serial;     /* %gridid */
-    atomic_ullong next;  /* cluster */
     atomic_bool stopped; /* a fault: everybody leaves */
+    atomic_bool starved; /* a thread had no memory for clusters it had taken */
     pthread_mutex_t lock;
     trcpu_fault *fault;
     trcpu_counts *counters; /* NULL: nothing is counted */
@@ -133,6 +134,7 @@ struct trcpu_run {
     uint32_t stall_threads, stall_confirmed, stall_round;
     bool stall_circles;
     atomic_bool stall_suspected;
+    _Alignas(128) atomic_ullong next; /* cluster; all threads write it, and only read the rest */
 };
 
 static inline bool trcpu_run_reaches(const trcpu_run *run, uint64_t address, uint64_t size, bool write,

@@ -18,13 +18,19 @@ static trcpu_copy *new_copy(trcpu_warp *warp) {
 /* In the shadow it is under way from now on. */
 static bool shadow_copy(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, const trcpu_copy *copy) {
     const trcpu_view v = view_of(warp, insn);
-    ACTIVE_LANES {
-        if (copy->bytes == 16 && trcpu_view_may_write16(&v, copy->to[l] / 16))
-            trcpu_view_set16(&v, copy->to[l] / 16, TRCPU_SHADOW_PENDING);
-        else if (!trcpu_shadow_start(warp, insn, l, copy->to[l], copy->bytes, copy->from[l]))
-            return false;
+    uint32_t left =
+        copy->bytes == 16 ? trcpu_view_write_chunks(&v, copy->to, mask, TRCPU_SHADOW_PENDING) : mask;
+    for (; left; left &= left - 1) {
+        const uint32_t l = (uint32_t)__builtin_ctz(left);
+        if (!trcpu_shadow_start(warp, insn, l, copy->to[l], copy->bytes, copy->from[l])) return false;
     }
     return true;
+}
+
+/* It will be there when it lands. */
+static void prefetch(const trcpu_copy *copy, uint32_t reading) {
+    if (reading == ~0u)
+        for (uint32_t l = 0; l < 32; l++) __builtin_prefetch(copy->from[l]);
 }
 
 /* rows: to, from, bytes of a lane, optionally how many of them to read (the rest is zeros). */
@@ -57,9 +63,11 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
         LANES copy->size[l] = bytes;
     }
     LANES none |= (uint32_t)(copy->size[l] == 0) << l;
-    if (!all_in_shared(warp, mask, copy->to, bytes))
-        ACTIVE_LANES if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED,
-                                     true)) return TRCPU_LEAVE;
+    if (!all_in_shared(warp, mask, copy->to, bytes)) ACTIVE_LANES {
+            if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED, true)) return TRCPU_LEAVE;
+            if (copy->to[l] < warp->shared_bytes) continue; /* another CTA's it can't fill */
+            return trcpu_fault_access(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED, true);
+        }
     uint32_t lane;
     const trcpu_flight *flight = in_flight(warp, mask, copy->to, bytes, true, &lane);
     if (flight) return trcpu_inflight_report(warp, insn, lane, flight, copy->to[lane], true);
@@ -89,6 +97,7 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
         }
     }
     LANES copy->from[l] = trcpu_host_of(source[l]);
+    prefetch(copy, reading);
     if (warp->shadow && !shadow_copy(warp, insn, mask, copy)) return TRCPU_LEAVE;
     if (reading && warp->watch) {
         if (whole && !trcpu_watch_lanes(warp, insn, reading, source, bytes, TRCPU_WATCH_READ))
@@ -113,13 +122,15 @@ HANDLER(copy_unless) {
     return start(warp, insn, mask, false, true);
 }
 
+static void shadow_landing(const trcpu_warp *warp, const trcpu_copy *copy) {
+    const trcpu_view v = view_of(warp, copy->insn);
+    uint32_t left = copy->bytes == 16 ? trcpu_view_land_chunks(&v, copy->to, copy->mask) : copy->mask;
+    for (; left; left &= left - 1) trcpu_view_land(&v, copy->to[__builtin_ctz(left)] / 4, copy->bytes / 4);
+}
+
 static void land(trcpu_warp *warp, const trcpu_copy *copy) {
     char *shared = warp->shared;
-    if (warp->shadow) {
-        const trcpu_view v = view_of(warp, copy->insn);
-        for (uint32_t rest = copy->mask; rest; rest &= rest - 1)
-            trcpu_view_land(&v, copy->to[__builtin_ctz(rest)] / 4, copy->bytes / 4);
-    }
+    if (warp->shadow) shadow_landing(warp, copy);
     uint32_t others = 0;
     LANES others |= copy->size[l] ^ 16;
     if (copy->mask == ~0u && !others) {
@@ -140,16 +151,12 @@ static void land(trcpu_warp *warp, const trcpu_copy *copy) {
 
 /* All but the youngest `pending` groups have landed. */
 static void wait_for(trcpu_warp *warp, uint64_t pending) {
-    uint32_t kept = 0;
-    for (uint32_t k = 0; k < warp->copy_count; k++) {
-        if ((uint64_t)warp->copies[k].group + pending < warp->copy_group)
-            land(warp, &warp->copies[k]);
-        else {
-            if (kept != k) warp->copies[kept] = warp->copies[k];
-            kept++;
-        }
-    }
-    warp->copy_count = kept;
+    uint32_t landed = 0;
+    while (landed < warp->copy_count && (uint64_t)warp->copies[landed].group + pending < warp->copy_group)
+        land(warp, &warp->copies[landed++]);
+    if (!landed) return;
+    warp->copy_count -= landed;
+    memmove(warp->copies, warp->copies + landed, warp->copy_count * sizeof *warp->copies);
 }
 
 HANDLER(commit) {

@@ -60,34 +60,46 @@ TRCPU_INLINE vector load4(const float *p) {
 #define FMA(a, b, c) ((a) * (b) + (c))
 #endif
 
-/* c[parity][64]: even and odd columns; rows 0 … 7 in the first 32 lanes. Four vectors of each at a time fit
-   the registers of every instruction set. */
+/* Two products of one A share what is spread of it where there are registers enough. */
+enum { together = width == 16 ? 2 : 1, passes = 16 / width };
+
+/* An accumulator is four register rows: even and odd columns of the upper eight rows, then of the lower. Four vectors of
+   each parity at a time: i counts even and odd ones in turns. */
+#define ROW_OF(rows, i) ((rows)[(4 * pass + (i) / 2) * width / 32 * 2 + (i) % 2])
+#define LANE_OF(i)      ((4 * pass + (i) / 2) * width % 32)
+#define EACH(i, end)    _Pragma("GCC unroll 8") for (int i = 0; i < (end); i++)
 #define MULTIPLY_STEP(s, MULTIPLY_ADD)                                                                       \
-    do {                                                                                                     \
-        vector even = REPEAT(b->value[q][s][0]), odd = REPEAT(b->value[q][s][1]);                            \
-        for (int i = 0; i < 4; i++) {                                                                        \
-            vector spread = SPREAD(row[i], s);                                                               \
-            sum[0][i] = MULTIPLY_ADD(spread, even, sum[0][i]);                                               \
-            sum[1][i] = MULTIPLY_ADD(spread, odd, sum[1][i]);                                                \
+    EACH(i, 4) {                                                                                             \
+        vector spread = SPREAD(row[i], s);                                                                   \
+        EACH(n, count) {                                                                                     \
+            sum[n][2 * i] = MULTIPLY_ADD(spread, REPEAT(b[n]->value[q][s][0]), sum[n][2 * i]);               \
+            sum[n][2 * i + 1] = MULTIPLY_ADD(spread, REPEAT(b[n]->value[q][s][1]), sum[n][2 * i + 1]);       \
         }                                                                                                    \
-    } while (0)
+    }
 #define MULTIPLY(MULTIPLY_ADD)                                                                               \
-    for (int lane = 0; lane < 64; lane += 4 * width) {                                                       \
-        vector sum[2][4];                                                                                    \
-        for (int i = 0; i < 8; i++) sum[i & 1][i >> 1] = LOAD(&c[i & 1][lane + (i >> 1) * width]);           \
+    for (int pass = 0; pass < passes; pass++) {                                                              \
+        vector sum[together][8];                                                                             \
+        EACH(n, count) EACH(i, 8) sum[n][i] = LOAD(ROW_OF(from[n], i) + LANE_OF(i));                         \
         for (int q = 0; q < quads; q++) {                                                                    \
             vector row[4];                                                                                   \
-            for (int i = 0; i < 4; i++) row[i] = LOAD(&a->value[q][lane + i * width]);                       \
-            MULTIPLY_STEP(0, MULTIPLY_ADD);                                                                  \
-            MULTIPLY_STEP(1, MULTIPLY_ADD);                                                                  \
-            MULTIPLY_STEP(2, MULTIPLY_ADD);                                                                  \
-            MULTIPLY_STEP(3, MULTIPLY_ADD);                                                                  \
+            EACH(i, 4) row[i] = LOAD(&a->value[q][(4 * pass + i) * width]);                                  \
+            MULTIPLY_STEP(0, MULTIPLY_ADD)                                                                   \
+            MULTIPLY_STEP(1, MULTIPLY_ADD)                                                                   \
+            MULTIPLY_STEP(2, MULTIPLY_ADD)                                                                   \
+            MULTIPLY_STEP(3, MULTIPLY_ADD)                                                                   \
         }                                                                                                    \
-        for (int i = 0; i < 8; i++) STORE(&c[i & 1][lane + (i >> 1) * width], sum[i & 1][i >> 1]);           \
+        EACH(n, count) EACH(i, 8) STORE(ROW_OF(to[n], i) + LANE_OF(i), sum[n][i]);                           \
     }
 
+/* `count` products of the same A; `from` of the later ones is not `to` of the earlier. Where there is more than one pass,
+   a row of `to` is that of `from` or none of them. */
+TRCPU_INLINE void multiply_rows(int count, float *const (*to)[4], float *const (*from)[4], const operand_a *a,
+                                const operand_b *const *b, int quads){MULTIPLY(FMA)}
+
+/* c[parity][64]: the rows side by side. */
 TRCPU_INLINE void multiply(float c[2][64], const operand_a *a, const operand_b *b, int quads) {
-    MULTIPLY(FMA);
+    float *const rows[1][4] = {{c[0], c[1], c[0] + 32, c[1] + 32}};
+    multiply_rows(1, rows, rows, a, &b, quads);
 }
 
 /* What a word of an operand holds, and becomes: floats, or pairs of 16-bit integers (an operand of bytes is
@@ -285,8 +297,11 @@ TRCPU_INLINE vector madd(vector a, vector b, vector c) {
 #define MADD(a, b, c) madd(a, b, c)
 #endif
 
-TRCPU_INLINE void multiply_pairs(float c[2][64], const operand_a *a, const operand_b *b, int quads) {
-    MULTIPLY(MADD);
+TRCPU_INLINE void multiply_pairs(float c[2][64], const operand_a *a, const operand_b *of_b, int quads) {
+    float *const from[1][4] = {{c[0], c[1], c[0] + 32, c[1] + 32}}, *const(*to)[4] = from;
+    const operand_b *const *b = &of_b;
+    enum { count = 1 };
+    MULTIPLY(MADD)
 }
 
 /* ---- 8 × 8 matrices of 16-bit elements ---- */

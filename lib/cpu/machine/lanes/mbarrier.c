@@ -88,7 +88,7 @@ static void land(trcpu_warp *warp, const trcpu_insn *insn, uint32_t address, uin
     trcpu_flight flight;
     while (trcpu_inflight_land(&warp->cta->inflight, address & TRCPU_CLUSTER_OFFSET_MASK, parity, &flight)) {
         trcpu_knowledge *gives = knowledge_at(warp, address, true);
-        if (!gives || flight.high > 4 * warp->shadow->words) continue;
+        if (!gives || flight.high > 16 * warp->shadow->count) continue;
         trcpu_order *order = &warp->shadow->order;
         trcpu_order_advance(order, warp->index);
         const trcpu_view v = view_of(warp, insn);

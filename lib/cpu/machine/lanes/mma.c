@@ -21,15 +21,65 @@ TRCPU_INLINE int load_operands(operand_a *a, operand_b *b, const void *const *a_
     return units * rows;
 }
 
-TRCPU_INLINE void mma_f32(void *const *d, const void *const *a_rows, const void *const *b_rows,
-                          const void *const *c_rows, int rows, element of_a, element of_b) {
+/* The operands that a row of mma shares, each opened once. */
+typedef struct opened {
     operand_a a;
-    operand_b b;
-    float c[2][64];
-    int quads = load_operands(&a, &b, a_rows, b_rows, 2, rows, of_a, of_b);
-    for (int i = 0; i < 4; i++) memcpy(&c[i & 1][i >> 1 << 5], c_rows[i], 128);
-    multiply(c, &a, &b, quads);
-    for (int i = 0; i < 4; i++) memcpy(d[i], &c[i & 1][i >> 1 << 5], 128);
+    operand_b b[TRCPU_PRODUCT_OPERANDS];
+    uint32_t last_a, have_b;
+} opened;
+
+TRCPU_INLINE void open_operands(opened *o, const trcpu_warp *warp, const trcpu_insn *insn, int rows,
+                                element of_a, element of_b) {
+    const int units = units_of(of_a);
+    const uint32_t *a_rows = insn->rows + 4, *b_rows = a_rows + 2 * rows;
+    const uint32_t number_a = insn->slot >> 8, number_b = insn->slot & 255;
+    if (o->last_a != number_a)
+        for (int i = 0; i < 2 * rows; i++)
+            expand_a((float(*)[64])(void *)(o->a.value[units * (i / 2)] + 32 * (i % 2)),
+                     ROW_AT(uint32_t, a_rows[i]), of_a);
+    if (!(o->have_b >> number_b & 1))
+        for (int i = 0; i < rows; i++)
+            expand_b(&o->b[number_b], units * i, ROW_AT(uint32_t, b_rows[i]), of_b);
+    o->last_a = number_a;
+    o->have_b |= 1u << number_b;
+}
+
+TRCPU_INLINE void find_accumulators(float *to[4], float *from[4], const trcpu_warp *warp,
+                                    const trcpu_insn *insn, int rows) {
+    for (int i = 0; i < 4; i++) {
+        to[i] = ROW_AT(float, insn->rows[i]);
+        from[i] = ROW_AT(float, insn->rows[4 + 3 * rows + i]);
+    }
+}
+
+/* This mma and those behind it that decode.c found to go with it. */
+TRCPU_INLINE const trcpu_insn *mma_f32(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, int rows,
+                                       element of_a, element of_b) {
+    opened o;
+    float *to[2][4], *from[2][4], c[2][64];
+    const trcpu_insn *last = warp->launch->counters ? insn : insn + insn->imm;
+    if (mask != warp->live) return apart(warp, insn, mask);
+    o.last_a = ~0u, o.have_b = 0;
+    for (int n; insn <= last; insn += n) {
+        const operand_b *b[2] = {&o.b[insn->slot & 255]};
+        open_operands(&o, warp, insn, rows, of_a, of_b);
+        find_accumulators(to[0], from[0], warp, insn, rows);
+        n = together == 2 && insn < last && insn->flags & TRCPU_PAIRS ? 2 : 1;
+        if (n == 2) {
+            b[1] = &o.b[insn[1].slot & 255];
+            open_operands(&o, warp, insn + 1, rows, of_a, of_b);
+            find_accumulators(to[1], from[1], warp, insn + 1, rows);
+            multiply_rows(together, (float *const(*)[4])to, (float *const(*)[4])from, &o.a, b,
+                          units_of(of_a) * rows);
+            continue;
+        }
+        for (int i = 0; i < 4 && passes > 1; i++) {
+            memcpy(&c[i & 1][i >> 1 << 5], from[0][i], 128);
+            from[0][i] = &c[i & 1][i >> 1 << 5];
+        }
+        multiply_rows(1, (float *const(*)[4])to, (float *const(*)[4])from, &o.a, b, units_of(of_a) * rows);
+    }
+    return insn;
 }
 
 TRCPU_INLINE void mma_f16(void *const *d, const void *const *a_rows, const void *const *b_rows,
@@ -96,7 +146,9 @@ TRCPU_INLINE void mma_f64(void *const *d, const void *const *a_rows, const void 
     }
 /* `count`: registers of B, 16 bytes of k each; A has two for each, the rows' upper and lower eight. */
 #define DEFINE_F32(name, count, A, B)                                                                        \
-    DEFINE(f32_##name, 4, 2 * count, count, 4, mma_f32(d, a, b, c, count, A, B))
+    HANDLER(f32_##name) {                                                                                    \
+        return mma_f32(warp, insn, mask, count, A, B);                                                       \
+    }
 #define DEFINE_F16(name, count, A, B)                                                                        \
     DEFINE(f16_##name, 2, 2 * count, count, 2, mma_f16(d, a, b, c, count, A, B))
 #define DEFINE_FP8(A, B)                                                                                     \
@@ -136,11 +188,12 @@ DEFINE_F64(16, 4)
 DEFINE_F64(16, 8)
 DEFINE_F64(16, 16)
 
+#define PRODUCT     TRCPU_FORM_PRODUCT
 #define SHAPE(m, k) "mma.sync.aligned.m" #m "n8k" #k ".row.col."
 #define FP8(a, b, A, B)                                                                                      \
-    {SHAPE(16, 16) "f32." a "." b ".f32", "{wwww}={ww}{w}{wwww}", f32_##A##_##B##_16, 0, 0},                 \
+    {SHAPE(16, 16) "f32." a "." b ".f32", "{wwww}={ww}{w}{wwww}", f32_##A##_##B##_16, 1, PRODUCT},           \
         {SHAPE(16, 16) "f16." a "." b ".f16", "{ww}={ww}{w}{ww}", f16_##A##_##B##_16, 0, 0},                 \
-        {SHAPE(16, 32) "f32." a "." b ".f32", "{wwww}={wwww}{ww}{wwww}", f32_##A##_##B##_32, 0, 0}, {        \
+        {SHAPE(16, 32) "f32." a "." b ".f32", "{wwww}={wwww}{ww}{wwww}", f32_##A##_##B##_32, 2, PRODUCT}, {  \
         SHAPE(16, 32) "f16." a "." b ".f16", "{ww}={wwww}{ww}{ww}", f16_##A##_##B##_32, 0, 0                 \
     }
 #define INTEGER(m, k, operands, a, b, A, B)                                                                  \
@@ -152,14 +205,14 @@ DEFINE_F64(16, 16)
         INTEGER(m, k, operands, "u8", "s8", U8, S8), INTEGER(m, k, operands, "u8", "u8", U8, U8)
 
 FORMS(mma){
-    {SHAPE(16, 8) "f32.f16.f16.f32", "{wwww}={ww}{w}{wwww}", f32_F16_F16_8, 0, 0},
-    {SHAPE(16, 16) "f32.f16.f16.f32", "{wwww}={wwww}{ww}{wwww}", f32_F16_F16_16, 0, 0},
+    {SHAPE(16, 8) "f32.f16.f16.f32", "{wwww}={ww}{w}{wwww}", f32_F16_F16_8, 1, PRODUCT},
+    {SHAPE(16, 16) "f32.f16.f16.f32", "{wwww}={wwww}{ww}{wwww}", f32_F16_F16_16, 2, PRODUCT},
     {SHAPE(16, 8) "f16.f16.f16.f16", "{ww}={ww}{w}{ww}", f16_F16_F16_8, 0, 0},
     {SHAPE(16, 16) "f16.f16.f16.f16", "{ww}={wwww}{ww}{ww}", f16_F16_F16_16, 0, 0},
-    {SHAPE(16, 8) "f32.bf16.bf16.f32", "{wwww}={ww}{w}{wwww}", f32_BF16_BF16_8, 0, 0},
-    {SHAPE(16, 16) "f32.bf16.bf16.f32", "{wwww}={wwww}{ww}{wwww}", f32_BF16_BF16_16, 0, 0},
-    {SHAPE(16, 4) "f32.tf32.tf32.f32", "{wwww}={ww}{w}{wwww}", f32_TF32_TF32_4, 0, 0},
-    {SHAPE(16, 8) "f32.tf32.tf32.f32", "{wwww}={wwww}{ww}{wwww}", f32_TF32_TF32_8, 0, 0},
+    {SHAPE(16, 8) "f32.bf16.bf16.f32", "{wwww}={ww}{w}{wwww}", f32_BF16_BF16_8, 1, PRODUCT},
+    {SHAPE(16, 16) "f32.bf16.bf16.f32", "{wwww}={wwww}{ww}{wwww}", f32_BF16_BF16_16, 2, PRODUCT},
+    {SHAPE(16, 4) "f32.tf32.tf32.f32", "{wwww}={ww}{w}{wwww}", f32_TF32_TF32_4, 1, PRODUCT},
+    {SHAPE(16, 8) "f32.tf32.tf32.f32", "{wwww}={wwww}{ww}{wwww}", f32_TF32_TF32_8, 2, PRODUCT},
     FP8("e4m3", "e4m3", E4M3, E4M3),
     FP8("e4m3", "e5m2", E4M3, E5M2),
     FP8("e5m2", "e4m3", E5M2, E4M3),

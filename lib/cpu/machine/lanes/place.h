@@ -90,18 +90,34 @@ TRCPU_INLINE trcpu_view view_of(const trcpu_warp *warp, const trcpu_insn *insn) 
     return trcpu_view_of(warp->shadow, warp->index, (uint32_t)(insn - warp->launch->function->code));
 }
 
+/* Do the lanes, from the first on, fill chunks of 16 bytes, each lane of `bytes` its part of one? */
+TRCPU_INLINE bool fill_chunks(const uint32_t address[32], uint32_t bytes) {
+    const uint32_t lanes = 16 / bytes;
+    uint32_t apart = 0;
+    for (uint32_t first = 0; first < 32; first += lanes)
+        for (uint32_t k = 0; k < lanes; k++)
+            apart |= address[first + k] ^ ((address[first] & ~15u) + k * bytes);
+    return apart == 0;
+}
+
 /* Notes the lanes' accesses in the shadow; what is left are lanes that need a closer look. */
 TRCPU_INLINE uint32_t shadow_lanes(const trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
                                    const uint32_t address[32], uint32_t bytes, bool write) {
     const trcpu_view v = view_of(warp, insn);
-    uint32_t left = 0, apart = address[0] & 15;
-    LANES apart |= address[l] ^ (address[0] + l * bytes);
-    if (mask == ~0u && !apart && bytes % 2 == 0 && trcpu_view_access(&v, address[0] / 4, 8 * bytes, write))
-        return 0;
+    const uint32_t now = trcpu_view_now(&v);
+    uint32_t left = 0;
+    if (bytes < 16 && mask == ~0u && fill_chunks(address, bytes)) {
+        const uint32_t lanes = 16 / bytes, chunk = (1u << lanes) - 1;
+        for (uint32_t l = 0; l < 32; l += lanes)
+            if (!(write ? trcpu_view_write16(&v, address[l] / 16, now)
+                        : trcpu_view_read16(&v, address[l] / 16)))
+                left |= chunk << l;
+        return left;
+    }
     if (bytes % 4) return mask;
     ACTIVE_LANES {
         bool ok = bytes != 16 ? trcpu_view_access(&v, address[l] / 4, bytes / 4, write)
-                  : write     ? trcpu_view_write16(&v, address[l] / 16)
+                  : write     ? trcpu_view_write16(&v, address[l] / 16, now)
                               : trcpu_view_read16(&v, address[l] / 16);
         left |= (uint32_t)!ok << l;
     }

@@ -223,11 +223,34 @@ TRCPU_INLINE void transpose_columns(uint32_t out[4][8], const uint32_t *in) {
 #endif
 }
 
+#ifdef __AVX512BW__
+/* Which 16-bit elements of a register row four k take: of each k those of the even columns, then of the odd. */
+TRCPU_INLINE __m512i columns_first(int half) {
+    uint16_t index[32];
+    for (int i = 0; i < 32; i++) {
+        int k = 4 * half + i / 8, column = i % 8 < 4 ? 2 * (i % 4) : 2 * (i % 4) + 1;
+        index[i] = (uint16_t)(2 * (4 * column + k / 2) + k % 2);
+    }
+    return _mm512_loadu_si512(index);
+}
+#endif
+
 /* One register row of B to quads, from quad `quad` on. */
 TRCPU_INLINE void expand_b(operand_b *b, int quad, const uint32_t *row, element of) {
     const int units = units_of(of);
     uint32_t words[4][8];
     float *out = b->value[quad][0][0];
+#ifdef __AVX512BW__
+    if (units == 2) {
+        __m512i low = _mm512_loadu_si512(row), high = _mm512_loadu_si512(row + 16);
+        for (int half = 0; half < 2; half++) {
+            __m512i four = _mm512_permutex2var_epi16(low, columns_first(half), high);
+            _mm512_storeu_ps(out + 32 * half, expand16(_mm512_castsi512_si256(four), of));
+            _mm512_storeu_ps(out + 32 * half + 16, expand16(_mm512_extracti64x4_epi64(four, 1), of));
+        }
+        return;
+    }
+#endif
     transpose_columns(words, row);
 #ifdef HAVE_EXPAND
     if (units == 2) {
@@ -310,6 +333,24 @@ typedef uint16_t row16 __attribute__((vector_size(16)));
 #define LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
 
+#ifdef __AVX512BW__
+TRCPU_INLINE __m512i four_rows(const row16 *matrix) {
+    __m512i rows = _mm512_castsi128_si512((__m128i)matrix[0]);
+    rows = _mm512_inserti32x4(rows, (__m128i)matrix[1], 1);
+    rows = _mm512_inserti32x4(rows, (__m128i)matrix[2], 2);
+    return _mm512_inserti32x4(rows, (__m128i)matrix[3], 3);
+}
+
+TRCPU_INLINE void transpose16(row16 matrix[8]) {
+    const __m512i upper = four_rows(matrix), lower = four_rows(matrix + 4);
+    for (int half = 0; half < 2; half++) {
+        uint16_t index[32];
+        for (int i = 0; i < 32; i++) index[i] = (uint16_t)(i % 8 * 8 + i / 8 + 4 * half);
+        __m512i four = _mm512_permutex2var_epi16(upper, _mm512_loadu_si512(index), lower);
+        memcpy(matrix + 4 * half, &four, sizeof four);
+    }
+}
+#else
 /* Three rounds of interleaving row i with row i + 4. */
 TRCPU_INLINE void transpose16(row16 matrix[8]) {
     for (int round = 0; round < 3; round++) {
@@ -321,5 +362,6 @@ TRCPU_INLINE void transpose16(row16 matrix[8]) {
         memcpy(matrix, next, sizeof next);
     }
 }
+#endif
 
 #endif

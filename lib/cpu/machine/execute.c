@@ -294,7 +294,7 @@ static bool find_slots(trcpu_run *run, resident *here, trcpu_cta **out) {
 /* Neighbours in the grid are neighbours in memory: a thread takes several at a time, near the end of the grid fewer, so
    that all threads end together; one where they wait for their neighbours. */
 static bool take_clusters(trcpu_run *run, resident *here) {
-    enum { MOST_TAKEN = 32, SHARES = 8 };
+    enum { MOST_TAKEN = 64, SHARES = 8 };
     uint64_t next = atomic_load(&run->next), count = run->cluster_count;
     if (here->next < here->end) return true;
     if (next >= count) return false;

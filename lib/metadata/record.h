@@ -89,6 +89,7 @@ tr_status tr__record_read_object(tr__record *record, const json_t *object, const
      "parameters"  what the caller passes, in order, tuples flattened; types as in signature.h:
                    [{"name": "x", "type": "*fp32", "divisibility": 16}, {"name": "n", "type": "i32", "constant": 1},
                     {"name": "d", "type": "tensordesc<fp16[64, 64]>", "flags": 1}, …]
+                   "tensordesc<void[]>": a tensor map of which the text does not tell more
                    "constant": folded, still passed and checked
      "hidden"      ["global_scratch", "profile_scratch"]
      "arch"        "sm_90"

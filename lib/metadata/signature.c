@@ -136,9 +136,9 @@ static tr_status fail_type(parser *p, const char *where) {
 
 static tr_status take_type(parser *p, tr__param *param) {
     const char *start = p->at;
-    if (!tr__type_parse(p->at, &p->at, param)) {
+    bool known = tr__type_parse(p->at, &p->at, param);
+    if (!known || (param->type == TR_TYPE_TENSOR_MAP && !param->descriptor.rank))
         return fail_type(p, p->at = start);
-    }
     for (const char *c = start; c < p->at; c++) /* blanks inside a type don't matter to anyone */
         if (!strchr(" \t\r\n", *c)) tr__buffer_append(&p->spelling, c, 1);
     skip_blank(p);

@@ -64,10 +64,11 @@ static bool parse_scalar(const char *text, const char **end, tr_type *type) {
     return false;
 }
 
-/* "[128, 64]" */
+/* "[128, 64]", or "[]", of which nothing is known */
 static bool parse_block(const char *text, const char **end, tr__descriptor *descriptor) {
     text = skip_blank(text);
     if (*text++ != '[') return false;
+    if (*text == ']') return *end = text + 1, true;
     for (descriptor->rank = 0; descriptor->rank < 5;) {
         text = skip_blank(text);
         int64_t extent = 0;
@@ -88,6 +89,8 @@ static bool parse_descriptor(const char *text, const char **end, tr__param *out)
     if (*text++ != '<') return false;
     if (!parse_scalar(skip_blank(text), &text, &out->element)) return false;
     if (!parse_block(text, &text, &out->descriptor)) return false;
+    if (!out->descriptor.rank && out->element)
+        return false; /* "tensordesc<void[]>": all unknown, or nothing */
     int depth = 1;
     text = skip_blank(text);
     if (*text != '>' && *text != ',') return false;

@@ -69,6 +69,8 @@ static void says_where_it_goes_wrong(void **state) {
         {"tensordesc<fp16>", "signature:1:1: expected a type"},
         {"tensordesc<fp16[1,2,3,4,5,6]>", "signature:1:1: expected a type"},
         {"tensordesc<fp16[-1]>", "signature:1:1: expected a type"},
+        {"tensordesc<fp16[]>", "signature:1:1: expected a type"},
+        {"tensordesc<void[]>", "signature:1:1: expected a type"},
         {"tensordesc<fp16[64]", "signature:1:1: expected a type"},
         {"((((((((((((((((((i32))))))))))))))))))", "signature:1:17: tuples nested deeper"},
     };

@@ -111,6 +111,24 @@ static void reads_descriptors(void **state) {
     assert_string_equal(record->params[1].name, "n");
     tr__record_release(record);
 
+    /* A text without metadata does not tell of what a tensor map is; the record that is kept can be read again. */
+    record = tr__record_create();
+    assert_int_equal(
+        read_text(TR_STAGE_LLIR,
+                  "define ptx_kernel void @k(ptr byval([128 x i8]) align 64 %0, i32 %1) { ret void }\n",
+                  record, NULL),
+        TR_OK);
+    char *written = NULL;
+    tr__record *again = tr__record_create();
+    assert_int_equal(tr__record_write(record, &written, NULL), TR_OK);
+    assert_int_equal(tr__record_read(again, written, strlen(written), "written", NULL), TR_OK);
+    assert_int_equal(again->param_count, 2);
+    assert_int_equal(again->params[0].type, TR_TYPE_TENSOR_MAP);
+    assert_int_equal(again->params[0].descriptor.rank, 0);
+    free(written);
+    tr__record_release(again);
+    tr__record_release(record);
+
     /* Below sm_90 a descriptor is a pointer with shape and strides; how many flags are among them, the text tells. */
     static const char json[] = "{\"triton_runner\":{\"parameters\":[{\"type\":\"tensordesc<fp16[64]>\"}]}}";
     record = tr__record_create();

@@ -188,13 +188,25 @@ static float any_float(void) {
     return value;
 }
 
+/* Valgrind's processor rounds to nearest, whatever it is told. */
+static bool processor_rounds_as_told(void) {
+    volatile float one = 1, little = 1e-10F;
+    fesetround(FE_UPWARD);
+    volatile float sum = one + little;
+    fesetround(FE_TONEAREST);
+    return sum > one;
+}
+
 static void rounds_as_told(void **state) {
     static const struct {
         const char *name;
         int mode;
     } modes[] = {{"rn", FE_TONEAREST}, {"rz", FE_TOWARDZERO}, {"rm", FE_DOWNWARD}, {"rp", FE_UPWARD}};
+    int obeyed = processor_rounds_as_told() ? 4 : 1;
+    if (obeyed == 1)
+        print_message("this processor (valgrind's) rounds to nearest only: rz, rm, rp are left out\n");
     for (int round = 0; round < 40; round++) {
-        for (int m = 0; m < 4; m++) {
+        for (int m = 0; m < obeyed; m++) {
             float in[BYTES / 4], out[BYTES / 4];
             for (int i = 0; i < BYTES / 4; i++) in[i] = any_float();
             char body[2048];

@@ -124,12 +124,14 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* Over about the time that the round before took. */
+/* One after the other, each at a random moment of its part of four fifths of the time that the round before took: most
+   are still at it then, and the round becomes no longer than its work. */
 static double last_round = 1;
-static void kill_third(const pid_t *children, unsigned *seed) {
-    unsigned most = (unsigned)(last_round * 1e6 * 2 * 3 / processes) + 1;
+static void kill_third(const pid_t *children, double begun, unsigned *seed) {
     for (int i = 0; i < processes; i += 3) {
-        usleep((useconds_t)((unsigned)rand_r(seed) % most));
+        double share = (i + 3 * ((double)rand_r(seed) / RAND_MAX)) / processes;
+        double wait = begun + 0.8 * last_round * share - now();
+        if (wait > 0) usleep((useconds_t)(wait * 1e6));
         kill(children[i], SIGKILL);
     }
 }
@@ -143,7 +145,7 @@ static int run_processes(const char *self, unsigned *seed) {
     close(gate[0]);
     close(gate[1]);
     double begun = now();
-    if (kills) kill_third(children, seed);
+    if (kills) kill_third(children, begun, seed);
     for (int i = 0; i < processes; i++) {
         int status;
         while (waitpid(children[i], &status, 0) < 0 && errno == EINTR) {

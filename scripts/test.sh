@@ -16,7 +16,7 @@ tiers=(
     "tsan         unit tests under the thread sanitizer"
     "faults       memory, files, the driver, compilers and forks failing at every point of every public function"
     "valgrind     unit tests under valgrind; only when asked for"
-    "coverage     lines of lib/ that the unit tests run, and what they do not; only when asked for"
+    "coverage     lines of lib/ that the unit, fault and some cache tests run, and what they do not; only when asked for"
     "aarch64      cross-built, the unit tests and the CPU device's under qemu; only when asked for"
     "fuzz         every fuzzer for a minute; only when asked for"
     "abi          exported symbols and structs against the baseline"
@@ -130,6 +130,7 @@ tier_coverage() {
     need && need_tritons && build coverage || return
     find "$root/build/coverage" -name '*.gcda' -delete
     suite build/coverage -L 'unit|faults' -E 'faults_(files|fork)'
+    suite build/coverage -R 'cache_(python_starts|places)'
     check coverage scripts/coverage.py build/coverage && show .
 }
 # Without the tests that start programs: qemu-user hands those to a kernel that can't run them.

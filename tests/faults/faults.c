@@ -79,15 +79,15 @@ static remains look(void) {
 }
 
 /* This process adopts orphans, so what the library started is here if it is anywhere. */
-static int count_children(void) {
-    int count = 0, status;
-    for (int i = 0; i < 200; i++, usleep(1000)) {
+static bool has_children(void) {
+    int status;
+    for (int i = 0; i < LIMIT_S * 1000;
+         i++, usleep(1000)) { /* as long as a busy machine may take to end them */
         while (waitpid(-1, &status, WNOHANG | __WALL) > 0) {
         }
-        if (waitpid(-1, &status, WNOHANG | __WALL) < 0) return 0;
-        count = 1;
+        if (waitpid(-1, &status, WNOHANG | __WALL) < 0) return false;
     }
-    return count;
+    return true;
 }
 
 static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *at) {
@@ -204,7 +204,7 @@ static void check_remains(remains before, inject_kind kind, inject_how how, unsi
     if (after.blocks > before.blocks) complain("%ld blocks of memory are left", after.blocks - before.blocks);
     if (after.files != before.files) complain("%d descriptors became %d", before.files, after.files);
     if (after.folders != before.folders) complain("%d files became %d", before.folders, after.folders);
-    if ((now->uses & USES_WORKER) && count_children()) complain("a process is left");
+    if ((now->uses & USES_WORKER) && has_children()) complain("a process is left");
     check_driver();
 }
 
@@ -449,7 +449,7 @@ static void misbehave(const char *folder, const char *action, long at) {
     remains after = look();
     if (after.files != start.files) complain("%d descriptors became %d", start.files, after.files);
     if (after.folders != start.folders) complain("%d files became %d", start.folders, after.folders);
-    if (count_children()) complain("a process is left");
+    if (has_children()) complain("a process is left");
 }
 
 static size_t read_bounds(const char *folder, long bounds[64]) {

@@ -118,6 +118,41 @@ static void finds_again_what_it_made(void **state) {
     tr_runner_destroy(runner);
 }
 
+/* After the test before, which left two results on disk. */
+static void keeps_the_cache_in_order(void **state) {
+    if (!has_llvm) skip();
+    tr_runner *runner = make_runner();
+    tr_error *error = NULL;
+    uint64_t affected = 7;
+    char *json;
+    assert_int_equal(tr_runner_cache(NULL, TR_CACHE_VERIFY, 0, &affected, &error), TR_E_INVALID_ARGUMENT);
+    assert_int_equal(affected, 0);
+    tr_error_destroy(error);
+    affected = 7;
+    assert_int_equal(tr_runner_cache(runner, 9, 0, &affected, &error), TR_E_INVALID_ARGUMENT);
+    assert_string_equal(tr_error_message(error), "tr_runner_cache: 9 is no action");
+    assert_int_equal(affected, 0);
+    tr_error_destroy(error);
+    assert_int_equal(tr_runner_cache(runner, TR_CACHE_VERIFY, 0, &affected, &error), TR_OK);
+    assert_null(error);
+    assert_int_equal(affected, 0);
+    assert_int_equal(tr_runner_cache(runner, TR_CACHE_PRUNE, 1 << 30, &affected, NULL), TR_OK);
+    assert_int_equal(affected, 0);
+    assert_int_equal(tr_runner_report(runner, TR_REPORT_CACHE, &json, NULL), TR_OK);
+    assert_non_null(strstr(json, "\"usable\": true"));
+    tr_free(json);
+    assert_int_equal(tr_runner_cache(runner, TR_CACHE_CLEAR, 0, &affected, NULL), TR_OK);
+    assert_int_equal(affected, 2);
+    assert_int_equal(tr_runner_cache(runner, TR_CACHE_CLEAR, 0, NULL, NULL), TR_OK);
+    tr_program *llir = load(runner), *again = compile(llir, &by_llvm);
+    assert_int_equal(counted(runner, "\"compiled\""), 1); /* it is gone */
+    assert_int_equal(tr_runner_report(runner, 9, &json, NULL), TR_E_INVALID_ARGUMENT);
+    assert_null(json);
+    tr_program_destroy(again);
+    tr_program_destroy(llir);
+    tr_runner_destroy(runner);
+}
+
 static int32_t cancel(void *user, tr_stage reached, double seconds) {
     return 1;
 }
@@ -203,6 +238,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(makes_a_chain),
         cmocka_unit_test(finds_again_what_it_made),
+        cmocka_unit_test(keeps_the_cache_in_order),
         cmocka_unit_test(can_be_cancelled),
         cmocka_unit_test(tells_of_each_stage),
         cmocka_unit_test(compiles_once_for_many_threads),

@@ -273,6 +273,48 @@ static void refuses_bad_compiles(void **state) {
     tr_program_destroy(program);
 }
 
+/* Each kind of option, right and wrong. A Triton that nobody has is asked for, so that what is right goes no further. */
+static void checks_each_option(void **state) {
+    static const struct {
+        const char *file, *options, *message; /* NULL: it is right */
+    } cases[] = {
+        {"vector_add.ttgir", "{\"extern_libs\": [[\"a\", \"/a.bc\"], [\"b\", \"/b.bc\"]]}", NULL},
+        {"vector_add.ttgir", "{\"extern_libs\": {\"a\": \"/a.bc\"}}", NULL},
+        {"vector_add.ttgir", "{\"extern_libs\": []}", NULL},
+        {"vector_add.ttgir", "{\"extern_libs\": [[\"a\"]]}", "a list of name and path"},
+        {"vector_add.ttgir", "{\"extern_libs\": [[\"a\", 1]]}", "a list of name and path"},
+        {"vector_add.ttgir", "{\"extern_libs\": [\"ab\"]}", "a list of name and path"},
+        {"vector_add.ttgir", "{\"extern_libs\": \"a\"}", "a list of name and path"},
+        {"vector_add.ttir", "{\"cluster_dims\": [1, 2, 1]}", NULL},
+        {"vector_add.ttir", "{\"cluster_dims\": [1, 2]}", "three integers"},
+        {"vector_add.ttir", "{\"cluster_dims\": [1, 0, 1]}", "three integers"},
+        {"vector_add.ttir", "{\"num_warps\": 32}", NULL},
+        {"vector_add.ttir", "{\"num_warps\": 3}", "a power of two in its range"},
+        {"vector_add.ttir", "{\"num_warps\": 64}", "a power of two in its range"},
+        {"vector_add.ttir", "{\"num_warps\": \"4\"}", "a power of two in its range"},
+        {"vector_add.ttir", "{\"num_stages\": null}", NULL},
+        {"vector_add.ttir", "{\"num_stages\": 65}", "an integer in its range"},
+        {"vector_add.ttir", "{\"instrumentation_mode\": 1}", "a string"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[300];
+        tr_error *error = NULL;
+        tr_compile_options options = TR_COMPILE_OPTIONS_INIT;
+        snprintf(path, sizeof path, STAGES "%s", cases[i].file);
+        tr_program *program = load(path), *out;
+        options.triton = "0.0.0", options.options = cases[i].options;
+        tr_status status = tr_compile_to(program, TR_STAGE_LLIR, &options, &out, &error),
+                  wanted = cases[i].message ? TR_E_INVALID_ARGUMENT : TR_E_COMPILER_MISSING;
+        const char *words = cases[i].message ? cases[i].message : "Triton 0.0.0 is not here";
+        if (status != wanted || !strstr(tr_error_message(error), words))
+            fail_msg("%s: %s: '%s' lacks '%s'", cases[i].options, tr_status_name(status),
+                     tr_error_message(error), words);
+        assert_null(out);
+        tr_error_destroy(error);
+        tr_program_destroy(program);
+    }
+}
+
 static void seals(void **state) {
     tr_runner *sealed;
     tr_program *program, *out;
@@ -308,15 +350,11 @@ static void refuses_bad_runners(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_a_cache_folder),
-        cmocka_unit_test(saves_and_loads_alone),
-        cmocka_unit_test(chooses_among_kernels),
-        cmocka_unit_test(prefers_what_the_caller_gives),
-        cmocka_unit_test(refuses_what_lies),
-        cmocka_unit_test(refuses_bad_calls),
-        cmocka_unit_test(keeps_the_python_signature),
-        cmocka_unit_test(refuses_bad_compiles),
-        cmocka_unit_test(seals),
+        cmocka_unit_test(reads_a_cache_folder),       cmocka_unit_test(saves_and_loads_alone),
+        cmocka_unit_test(chooses_among_kernels),      cmocka_unit_test(prefers_what_the_caller_gives),
+        cmocka_unit_test(refuses_what_lies),          cmocka_unit_test(refuses_bad_calls),
+        cmocka_unit_test(keeps_the_python_signature), cmocka_unit_test(refuses_bad_compiles),
+        cmocka_unit_test(checks_each_option),         cmocka_unit_test(seals),
         cmocka_unit_test(refuses_bad_runners),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

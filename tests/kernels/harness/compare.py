@@ -9,8 +9,6 @@ import numpy as np
 from . import dtypes
 from .case import ANYTHING
 
-SAMPLE = 16  # elements kept of a result
-
 # What the PTX ISA leaves to the hardware: results may differ from one device to another in the last bits.
 APPROXIMATE = (
     ("approximate functions", re.compile(r"^\s[^/\n]*\b\w+\.(?:approx|full)\b", re.M)),
@@ -60,7 +58,7 @@ def mismatch(actual, expected, rtol, atol):
 
 
 def against_reference(case, results, arguments):
-    """([problems], largest error as a share of the tolerance, results that repeat from run to run).
+    """([problems], largest error as a share of the tolerance, what the reference names and repeats from run to run).
 
     A buffer that the reference does not name must be unchanged."""
     expected = case.expected(arguments)
@@ -86,25 +84,26 @@ def against_reference(case, results, arguments):
         if text:
             problems.append("%s: %s" % (parameter.name, text))
     unknown = set(expected) - set(results)
-    repeating = {name: stored for name, stored in results.items() if expected.get(name) is not ANYTHING}
+    repeating = {name: results[name] for name in expected if name in results and expected[name] is not ANYTHING}
     return problems + ["the reference names %s, which is no buffer" % name for name in unknown], worst, repeating
 
 
 class Goldens:
-    """<folder>/<version>-<arch>.json: a hash of each result on real hardware, and some of its elements.
+    """<folder>/<arch>.json: of each case a line with what real hardware made of it, for each Triton
+
+    {"of": {version: [hash of its PTX, which of the results]}, "results": [{parameter: a hash, and some elements}]}
 
     The hash decides for kernels whose PTX leaves nothing to the hardware. The elements bound the difference of the
-    others. A golden belongs to one PTX text, whose hash it keeps."""
+    others. A golden belongs to one PTX text; what several Tritons' PTX make is often the same."""
 
-    def __init__(self, folder, writing):
-        self.folder, self.writing, self.files = pathlib.Path(folder), writing, {}
+    def __init__(self, folder, writing, sample):
+        self.folder, self.writing, self.sample, self.files = pathlib.Path(folder), writing, sample, {}
 
-    def of(self, version, arch):
-        key = "%s-%s" % (version, arch)
-        if key not in self.files:
-            path = self.folder / (key + ".json")
-            self.files[key] = json.loads(path.read_text()) if path.exists() else {}
-        return self.files[key]
+    def of(self, arch):
+        if arch not in self.files:
+            path = self.folder / (arch + ".json")
+            self.files[arch] = json.loads(path.read_text()) if path.exists() else {}
+        return self.files[arch]
 
     @staticmethod
     def digest(data):
@@ -117,21 +116,26 @@ class Goldens:
         return cls.digest(re.sub(r"//[^\n]*|(?m:^\s*\.(?:loc|file)\b[^\n]*)|\s", "", text).encode())
 
     def write(self, case, version, arch, ptx, results):
-        record = {"ptx": self.program(ptx)}
+        record = {}
         for name, stored in results.items():
-            step = max(1, stored.size // SAMPLE)
+            step = max(1, stored.size // self.sample)
             record[name] = {"hash": self.digest(stored.tobytes()), "step": step}
             if approximations(ptx.decode()):
                 record[name]["sample"] = stored.reshape(-1)[::step].tobytes().hex()
-        self.of(version, arch)[case.name] = record
+        golden = self.of(arch).setdefault(case.name, {"of": {}, "results": []})
+        if record not in golden["results"]:
+            golden["results"].append(record)
+        golden["of"][version] = [self.program(ptx), golden["results"].index(record)]
 
     def compare(self, case, version, arch, ptx, results):
         """([problems], {"identical": bool, "difference": largest relative to the tolerance, "because": […],
         "ulps": {type: largest}, "relative": {type: largest, to the largest element}})"""
-        record = self.of(version, arch).get(case.name)
-        if record is None:
+        golden = self.of(arch).get(case.name, {"of": {}})
+        if version not in golden["of"]:
             return [], {}
-        if record["ptx"] != self.program(ptx):
+        program, which = golden["of"][version]
+        record = golden["results"][which]
+        if program != self.program(ptx):
             return ["the golden belongs to another PTX: write it again"], {}
         reasons, problems, worst, identical = approximations(ptx.decode()), [], 0.0, True
         ulps, relative = {}, {}
@@ -160,6 +164,14 @@ class Goldens:
         if not self.writing:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for key, record in self.files.items():
-            lines = ",\n".join('"%s": %s' % (name, json.dumps(record[name])) for name in sorted(record))
-            (self.folder / (key + ".json")).write_text("{\n%s\n}\n" % lines)
+        for arch, cases in self.files.items():
+            lines = ",\n".join('"%s": %s' % (name, json.dumps(self.tidied(cases[name]))) for name in sorted(cases))
+            (self.folder / (arch + ".json")).write_text("{\n%s\n}\n" % lines)
+
+    @staticmethod
+    def tidied(golden):
+        """Versions in order, without the results that no version has any more"""
+        of = sorted(golden["of"].items())
+        used = list(dict.fromkeys(which for _, (_, which) in of))
+        return {"of": {version: [program, used.index(which)] for version, (program, which) in of},
+                "results": [golden["results"][which] for which in used]}

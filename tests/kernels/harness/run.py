@@ -31,6 +31,7 @@ def arguments():
     parser.add_argument("--build", type=lambda path: pathlib.Path(path).resolve(), default=FOLDER.parents[1] / "build" / "kernels",
                         help="where compiled kernels are kept")
     parser.add_argument("--goldens", nargs=2, metavar=("FOLDER", "write|compare"))
+    parser.add_argument("--sample", type=int, default=16, help="how many elements of a result a golden keeps")
     parser.add_argument("--isas", help="of the CPU device, comma-separated: each case runs on all, which agree bit for bit")
     parser.add_argument("--differences", action="store_true", help="with goldens: a table of how far results are from them")
     parser.add_argument("--bundle", type=pathlib.Path, help="run what this file holds instead of compiling")
@@ -90,14 +91,14 @@ class Report:
         status = outcome["status"]
         self.counts[status] += 1
         row = self.table.setdefault((version, arch), {"passed": 0, "failed": 0, "skipped": 0, "kernels": set(),
-                                                      "identical": 0, "differs": 0, "seconds": 0.0})
+                                                      "identical": 0, "differs": 0, "unknown": 0, "seconds": 0.0})
         row[status] += 1
         row["seconds"] += outcome.get("seconds", 0.0)
         if status == "passed":
             row["kernels"].add((case.file, case.kernel))
         golden = outcome.get("golden") or {}
-        if golden:
-            row["identical" if golden["identical"] else "differs"] += 1
+        if status == "passed":
+            row["unknown" if not golden else "identical" if golden["identical"] else "differs"] += 1
         self.records.append(dict({"version": version, "arch": arch, "case": case.name}, **outcome))
         if status == "failed" or self.verbose:
             why = " ".join(outcome.get("why", "").split())
@@ -118,11 +119,11 @@ class Report:
 
     def summary(self, goldens):
         print("\n%-8s %-6s %7s %7s %7s %8s %8s" % ("triton", "arch", "passed", "failed", "skipped", "kernels", "seconds")
-              + ("  %9s %7s" % ("identical", "differs") if goldens else ""))
+              + ("  %9s %7s %9s" % ("identical", "differs", "no golden") if goldens else ""))
         for (version, arch), row in self.table.items():
             print("%-8s %-6s %7d %7d %7d %8d %8.1f" % (version, arch, row["passed"], row["failed"], row["skipped"],
                                                       len(row["kernels"]), row["seconds"])
-                  + ("  %9d %7d" % (row["identical"], row["differs"]) if goldens else ""))
+                  + ("  %9d %7d %9d" % (row["identical"], row["differs"], row["unknown"]) if goldens else ""))
         print("%d passed, %d failed, %d skipped" % tuple(self.counts[k] for k in ("passed", "failed", "skipped")))
 
 
@@ -138,7 +139,7 @@ def main():
     cases = [case for case in registry.load_all(options.cases) if fnmatch.fnmatch(case.name, options.pattern)]
     archs = options.arch.split(",")
     wanted = options.triton.split(",")
-    goldens = compare.Goldens(options.goldens[0], options.goldens[1] == "write") if options.goldens else None
+    goldens = options.goldens and compare.Goldens(options.goldens[0], options.goldens[1] == "write", options.sample)
 
     if options.bundle:
         programs = bundle.read(options.bundle)

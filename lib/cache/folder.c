@@ -118,7 +118,7 @@ static int open_folder(tr__folder *folder, bool make) {
 bool tr__folder_usable(const tr__folder *folder) {
     char path[PATH_MAX];
     if (!folder->path || folder->told || strlen(folder->path) >= sizeof path) return false;
-    strcpy(path, folder->path);
+    memcpy(path, folder->path, strlen(folder->path) + 1);
     bool there = true;
     for (char *slash; access(path, R_OK | W_OK | X_OK); there = false) {
         slash = strrchr(path, '/'); /* what is not there yet is made in the nearest that is */

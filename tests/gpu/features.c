@@ -5,8 +5,6 @@
 
 #define POINTER  "{\"type\": \"*i32\", \"name\": \"out\"}"
 #define POINTERS POINTER ", {\"type\": \"*i32\", \"name\": \"in\"}"
-#define HIDDEN   ".param .u64 g,\n.param .u64 s"
-#define NOTHING  "\"shared\": 0, \"global_scratch_size\": 0, \"global_scratch_align\": 1, "
 
 /* ---- clusters: each CTA reads its neighbour's shared memory ---- */
 
@@ -54,54 +52,64 @@ void test_clusters(gpu *gpu) {
 
 /* ---- cooperative: a barrier over the whole grid ---- */
 
-void test_cooperative(gpu *gpu) {
+tr_kernel *load_together(gpu *gpu) {
     static const char *const body =
-        "ld.param.u64 %d0, [out];\nld.param.u64 %d1, [in];\n"
+        "ld.param.u64 %d0, [out];\nld.param.u64 %d1, [in];\nld.param.u32 %r5, [value];\n"
         "mov.u32 %r0, %tid.x;\nsetp.ne.u32 %p0, %r0, 0;\n@%p0 bra DONE;\n"
         "mov.u32 %r1, %nctaid.x;\natom.global.add.u32 %r2, [%d1], 1;\n"
-        "WAIT:\nld.volatile.global.u32 %r3, [%d1];\nsetp.lt.u32 %p1, %r3, %r1;\n"
-        "@%p1 bra WAIT;\n"
-        "mov.u32 %r4, %ctaid.x;\nmul.wide.u32 %d2, %r4, 4;\nadd.u64 %d2, %d0, %d2;\n"
+        "WAIT:\nld.volatile.global.u32 %r3, [%d1];\nsetp.lt.u32 %p1, %r3, %r1;\n@%p1 bra WAIT;\n"
+        "mov.u32 %r4, %ctaid.x;\nmul.wide.u32 %d2, %r4, 4;\nadd.u64 %d2, %d0, %d2;\nadd.u32 %r3, %r3, %r5;\n"
         "st.global.u32 [%d2], %r3;\nDONE:\n";
-    char *ptx = write_ptx(gpu, "together", ".param .u64 out,\n.param .u64 in,\n" HIDDEN, 128, body);
+    char *ptx = write_ptx(gpu, "together", ".param .u64 out,\n.param .u64 in,\n.param .u32 value,\n" HIDDEN,
+                          128, body);
     tr_kernel *kernel =
-        load_ptx(gpu, "together", ptx, POINTERS, NOTHING "\"launch_cooperative_grid\": true, ");
+        load_ptx(gpu, "together", ptx, "{\"type\": \"*i32\"}, {\"type\": \"*i32\"}, {\"type\": \"i32\"}",
+                 NOTHING "\"launch_cooperative_grid\": true, ");
+    free(ptx);
+    return kernel;
+}
+
+void test_cooperative(gpu *gpu) {
+    tr_kernel *kernel = load_together(gpu);
     int64_t per_multiprocessor;
     ok(gpu, tr_kernel_attribute(kernel, TR_ATTRIBUTE_BLOCKS_PER_SM, &per_multiprocessor, &error));
     uint32_t most = (uint32_t)(per_multiprocessor * gpu->multiprocessors), *got = calloc(most, 4);
     uint64_t out = allocate(gpu, most * 4), counter = allocate(gpu, 4);
-    const tr_arg args[] = {tr_arg_ptr(out), tr_arg_ptr(counter)};
-    launch(gpu, kernel, most, NULL, args, 2);
+    const tr_arg args[] = {tr_arg_ptr(out), tr_arg_ptr(counter), tr_arg_i32(0)};
+    launch(gpu, kernel, most, NULL, args, 3);
     read_back(gpu, got, out, most * 4);
     for (uint32_t i = 0; i < most; i++) need(gpu, got[i] == most);
     tr_launch_config config = TR_LAUNCH_CONFIG_INIT;
     config.grid[0] = most + 1;
-    need(gpu, tr_launch(kernel, &config, args, 2, NULL) == TR_E_RESOURCE);
+    need(gpu, tr_launch(kernel, &config, args, 3, NULL) == TR_E_RESOURCE);
     ok(gpu, tr_device_free(gpu->runner, out, &error));
     ok(gpu, tr_device_free(gpu->runner, counter, &error));
     tr_kernel_destroy(kernel);
     free(got);
-    free(ptx);
 }
 
 /* ---- programmatic dependence: the second may begin before the first has ended, and waits for its data ---- */
 
-void test_programmatic(gpu *gpu) {
-    static const char *const index =
+tr_kernel *load_step(gpu *gpu) {
+    static const char *const body =
         "ld.param.u64 %d0, [out];\nld.param.u64 %d1, [in];\n"
         "mov.u32 %r0, %ctaid.x;\nmov.u32 %r1, %tid.x;\nmad.lo.u32 %r0, %r0, 128, %r1;\n"
-        "mul.wide.u32 %d2, %r0, 4;\nadd.u64 %d0, %d0, %d2;\nadd.u64 %d1, %d1, %d2;\n";
-    static const char *const slow =
-        "griddepcontrol.wait;\ngriddepcontrol.launch_dependents;\n"
+        "mul.wide.u32 %d2, %r0, 4;\nadd.u64 %d0, %d0, %d2;\nadd.u64 %d1, %d1, %d2;\n"
+        "griddepcontrol.launch_dependents;\ngriddepcontrol.wait;\n"
         "mov.u64 %d3, %globaltimer;\nadd.u64 %d3, %d3, 20000;\n"
         "AGAIN:\nmov.u64 %d4, %globaltimer;\nsetp.lt.u64 %p0, %d4, %d3;\n@%p0 bra AGAIN;\n"
         "ld.global.u32 %r2, [%d1];\nadd.u32 %r2, %r2, 1;\nst.global.u32 [%d0], %r2;\n";
-    enum { CTAS = 64, WORDS = CTAS * 128, ROUNDS = 50 };
-    char body[2048];
-    static uint32_t got[WORDS];
-    snprintf(body, sizeof body, "%s%s", index, slow);
     char *ptx = write_ptx(gpu, "step", ".param .u64 out,\n.param .u64 in,\n" HIDDEN, 128, body);
-    tr_kernel *kernel = load_ptx(gpu, "step", ptx, POINTERS, NOTHING "\"launch_pdl\": true, ");
+    tr_kernel *kernel = load_ptx(gpu, "step", ptx, "{\"type\": \"*i32\"}, {\"type\": \"*i32\"}",
+                                 NOTHING "\"launch_pdl\": true, ");
+    free(ptx);
+    return kernel;
+}
+
+void test_programmatic(gpu *gpu) {
+    enum { CTAS = 64, WORDS = CTAS * 128, ROUNDS = 50 };
+    static uint32_t got[WORDS];
+    tr_kernel *kernel = load_step(gpu);
     uint64_t a = allocate(gpu, sizeof got), b = allocate(gpu, sizeof got);
     for (int i = 0; i < ROUNDS; i++) { /* a → b → a …, each one more */
         const tr_arg args[] = {tr_arg_ptr(i % 2 ? a : b), tr_arg_ptr(i % 2 ? b : a)};
@@ -112,7 +120,6 @@ void test_programmatic(gpu *gpu) {
     ok(gpu, tr_device_free(gpu->runner, a, &error));
     ok(gpu, tr_device_free(gpu->runner, b, &error));
     tr_kernel_destroy(kernel);
-    free(ptx);
 }
 
 /* ---- 200 KiB of shared memory ---- */

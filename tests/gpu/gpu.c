@@ -143,6 +143,15 @@ static const struct test {
     {"sticky errors", test_sticky, 0, true},
 };
 
+static bool has_mapped(const char *name) {
+    char line[4352];
+    bool found = false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps && fgets(line, sizeof line, maps)) found = found || strstr(line, name);
+    if (maps) fclose(maps);
+    return found;
+}
+
 static bool open_device(gpu *gpu, const char *device) {
     tr_runner_options options = TR_RUNNER_OPTIONS_INIT;
     tr_error *error = NULL;
@@ -157,6 +166,7 @@ static bool open_device(gpu *gpu, const char *device) {
         return false;
     }
     gpu->cpu = gpu->driver->cpu;
+    gpu->sanitized = has_mapped("libsanitizer-collection");
     gpu->driver->cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
                                       gpu->driver->device);
     gpu->driver->cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,

@@ -17,6 +17,7 @@ typedef struct gpu {
     const char *name; /* "cuda", "cpu" */
     const char *root; /* of the repository */
     bool cpu;
+    bool sanitized;                            /* compute-sanitizer runs the program */
     int architecture, target, multiprocessors; /* target: of the PTX written here */
     tr_runner *runner;
     tr__driver *driver;
@@ -52,6 +53,8 @@ __attribute__((noreturn, format(printf, 2, 3))) void fail(gpu *gpu, const char *
 tr_kernel *load_ptx(gpu *gpu, const char *name, const char *ptx, const char *parameters, const char *keys);
 /* "head .visible .entry name(parameters) .reqntid threads { registers body }" */
 char *write_ptx(const gpu *gpu, const char *name, const char *parameters, int threads, const char *body);
+#define HIDDEN  ".param .u64 g,\n.param .u64 s"
+#define NOTHING "\"shared\": 0, \"global_scratch_size\": 0, \"global_scratch_align\": 1, "
 tr_kernel *load_example(gpu *gpu, tr_runner *runner, const char *name, const char *stage);
 
 uint64_t allocate(gpu *gpu, size_t bytes); /* zeroed */
@@ -61,7 +64,11 @@ void launch(gpu *gpu, const tr_kernel *kernel, uint32_t grid, CUstream stream, c
 
 /* abi.c */
 void test_abi(gpu *gpu);
-/* features.c */
+/* features.c. together(out, in, value) is cooperative: in[0] counts the CTAs that have come; each waits for all of the grid
+   and writes how many they are, and `value`. step(out, in) may begin before the kernel ahead of it has ended, waits for its
+   data, takes 20 µs, and adds one to each word. */
+tr_kernel *load_together(gpu *gpu);
+tr_kernel *load_step(gpu *gpu);
 void test_clusters(gpu *gpu);
 void test_cooperative(gpu *gpu);
 void test_programmatic(gpu *gpu);
@@ -79,13 +86,16 @@ void test_threads(gpu *gpu);
 /* plan.c */
 void test_plan_changes(gpu *gpu);
 void test_plan_builds(gpu *gpu);
+/* plan_tell.c */
 void test_plan_tell(gpu *gpu);
+/* plan_features.c */
 void test_plan_cooperative(gpu *gpu);
 void test_plan_clusters(gpu *gpu);
 void test_plan_shared(gpu *gpu);
 void test_plan_programmatic(gpu *gpu);
 void test_plan_descriptors(gpu *gpu);
 void test_plan_scratch(gpu *gpu);
+/* plan_moments.c */
 void test_plan_record(gpu *gpu);
 void test_plan_in_a_capture(gpu *gpu);
 void test_plan_threads(gpu *gpu);

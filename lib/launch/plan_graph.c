@@ -89,8 +89,7 @@ static bool update(tr_plan *plan) {
     if (plan->updater && !tr__updater_tell(plan)) return false;
     while (plan->dirty_count) {
         tr__entry *entry = &plan->entries[plan->dirty[plan->dirty_count - 1]];
-        bool is_told = plan->updater && entry->kind == TR__ENTRY_KERNEL;
-        if (!is_told && !update_entry(plan, entry)) return false;
+        if (!tr__updater_tells(plan, entry) && !update_entry(plan, entry)) return false;
         entry->dirty = false;
         plan->dirty_count--;
     }

@@ -5,36 +5,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* cudaGraphKernelNodeUpdate */
-enum { FIELD_GRID = 1, FIELD_PARAMS = 2, FIELD_ENABLED = 3 };
-typedef struct update {
-    uint64_t node;
-    uint32_t field, pad;
-    union {
-        uint32_t grid[3], enabled;
-        struct {
-            uint64_t value, offset, size;
-        } params;
-    } to;
-} update;
-_Static_assert(sizeof(update) == 40, "as CUDA has it");
-
-/* Of one entry, for one thread. */
+/* Of one entry, for one warp. */
+enum { RUNS = 1, SWITCHED = 2 };
 typedef struct told {
-    uint64_t count;
-    update updates[3];
+    uint64_t node;
+    uint32_t grid[3];
+    uint32_t size; /* of its arguments */
+    uint32_t state;
+    uint32_t done; /* in the first record of each block: the ticket, when all of the block are applied */
+    char params[];
 } told;
-_Static_assert(sizeof(told) == 128, "as the kernel below has it");
+_Static_assert(sizeof(told) == 32, "as the kernel has it");
 
-/* What one launch is told; free again when the kernel has written the ticket. */
+enum {
+    MOST_WARPS = 16,
+    UPDATES = 128,
+    SHARED = 40 << 10
+}; /* bytes for what is made of a record; of a block's in all */
+
+typedef struct telling { /* the kernel's parameters */
+    struct page *page;
+    uint32_t stride, count, ticket;
+} telling;
+
+/* What one launch is told; free again when each block of the kernel has written the ticket. */
 typedef struct slot {
     struct slot *next;
-    uint32_t ticket;
     size_t size;
+    telling telling;
     struct page {
-        uint32_t done, refused, pad[2];
-        told entries[];
-    } * page; /* the host's memory, which the device reads */
+        uint32_t refused, pad[3];
+        char records[]; /* as far apart as the largest of them takes */
+    } * page;           /* the host's memory, which the device reads */
 } slot;
 
 struct tr__updater {
@@ -76,8 +78,20 @@ void tr__updater_create(tr_plan *plan) {
     tr__driver_leave(driver, &scope);
 }
 
+/* Warps of a block: as many as have room, which even the largest record has. */
+static uint32_t warps_of(const telling *telling) {
+    uint32_t room = SHARED / (UPDATES + telling->stride);
+    return room < MOST_WARPS ? room : MOST_WARPS;
+}
+
 static bool is_free(const slot *slot) {
-    return __atomic_load_n(&slot->page->done, __ATOMIC_ACQUIRE) == slot->ticket;
+    const telling *last = &slot->telling;
+    uint32_t warps = warps_of(last);
+    for (uint32_t i = 0; i < last->count; i += warps) {
+        const told *first = (const told *)(slot->page->records + (size_t)i * last->stride);
+        if (__atomic_load_n(&first->done, __ATOMIC_ACQUIRE) != last->ticket) return false;
+    }
+    return true;
 }
 
 void tr__updater_destroy(tr_plan *plan) {
@@ -103,31 +117,39 @@ void tr__updater_destroy(tr_plan *plan) {
 
 /* ---- the graph ---- */
 
-static CUDA_KERNEL_NODE_PARAMS_v2 head_params(const tr__updater *updater, void **params) {
+static CUDA_KERNEL_NODE_PARAMS_v2 head_params(const tr__updater *updater, telling *telling,
+                                              void *pointers[4]) {
+    uint32_t warps = warps_of(telling);
+    pointers[0] = &telling->page, pointers[1] = &telling->stride;
+    pointers[2] = &telling->count, pointers[3] = &telling->ticket;
     return (CUDA_KERNEL_NODE_PARAMS_v2){.func = updater->function,
-                                        .gridDimX = 1,
+                                        .gridDimX = telling->count ? (telling->count + warps - 1) / warps : 1,
                                         .gridDimY = 1,
                                         .gridDimZ = 1,
-                                        .blockDimX = 256,
+                                        .blockDimX = 32 * warps,
                                         .blockDimY = 1,
                                         .blockDimZ = 1,
-                                        .kernelParams = params};
+                                        .sharedMemBytes = warps * (UPDATES + telling->stride),
+                                        .kernelParams = pointers};
 }
 
 CUresult tr__updater_add_head(tr_plan *plan, CUgraph graph, CUgraphNode *head) {
-    struct page *page = NULL;
-    uint32_t count = 0, ticket = 0;
-    void *values[] = {&page, &count, &ticket};
-    CUDA_KERNEL_NODE_PARAMS_v2 params = head_params(plan->updater, values);
+    void *pointers[4];
+    telling nothing = {0};
+    CUDA_KERNEL_NODE_PARAMS_v2 params = head_params(plan->updater, &nothing, pointers);
     CUresult result = plan->driver->cuGraphAddKernelNode(head, graph, NULL, 0, &params);
     plan->updater->head = *head;
     return result;
 }
 
+/* Of a kernel that runs in clusters the device counts the grid otherwise than the host does: such a one stays the host's. */
 CUresult tr__updater_adopt(tr_plan *plan, tr__entry *entry) {
     const CUlaunchAttributeID id = CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE;
     CUlaunchAttributeValue value = {0};
+    const uint32_t *spread = entry->kernel->spread;
     value.deviceUpdatableKernelNode.deviceUpdatable = 1;
+    entry->device_node = 0;
+    if (spread[0] * spread[1] * spread[2] > 1) return CUDA_SUCCESS;
     CUresult result =
         plan->driver->cuGraphKernelNodeSetAttribute(entry->node, id, &value); /* writes to it, too */
     if (!result && !value.deviceUpdatableKernelNode.devNode)
@@ -146,15 +168,10 @@ bool tr__updater_refused(const tr__updater *updater) {
     return updater->refused;
 }
 
-/* Of one entry: 128 bytes of what to do, and its arguments. */
 static size_t params_size(const tr__entry *entry) {
     const tr__pack *pack = entry->kernel->pack;
     const tr__element *last = pack->element_count ? &pack->elements[pack->element_count - 1] : NULL;
     return last ? last->offset + last->size : 0;
-}
-
-static size_t round_up(size_t size) {
-    return (size + 15) / 16 * 16;
 }
 
 static slot *take_slot(tr_plan *plan, size_t size) {
@@ -180,25 +197,16 @@ static slot *take_slot(tr_plan *plan, size_t size) {
     return updater->slots = slot;
 }
 
-static void write_entry(told *told, tr__entry *entry, char *params) {
+static void write_record(told *told, tr__entry *entry) {
     bool runs = tr__entry_runs(entry);
-    size_t size = params_size(entry);
-    update *at = told->updates;
-    if (runs) {
-        *at = (update){.node = entry->device_node, .field = FIELD_GRID};
-        for (int i = 0; i < 3; i++) at->to.grid[i] = entry->config.grid[i] * entry->kernel->spread[i];
-        at++;
-    }
-    if (runs && size) {
-        memcpy(params, entry->buffer, size);
-        *at++ = (update){.node = entry->device_node,
-                         .field = FIELD_PARAMS,
-                         .to.params = {(uint64_t)(uintptr_t)params, 0, size}};
-    }
-    if (runs != entry->enabled)
-        *at++ = (update){.node = entry->device_node, .field = FIELD_ENABLED, .to.enabled = runs};
+    size_t size = runs ? params_size(entry) : 0;
+    told->node = entry->device_node;
+    memcpy(told->grid, entry->config.grid, sizeof told->grid);
+    told->size = (uint32_t)size;
+    told->state = (runs ? RUNS : 0) | (runs != entry->enabled ? SWITCHED : 0);
+    told->done = 0;
+    memcpy(told->params, entry->buffer, size);
     entry->enabled = runs;
-    told->count = (uint64_t)(at - told->updates);
 }
 
 static bool switch_head(tr_plan *plan, bool on) {
@@ -208,31 +216,40 @@ static bool switch_head(tr_plan *plan, bool on) {
     return true;
 }
 
-bool tr__updater_tell(tr_plan *plan) {
-    size_t size = sizeof(struct page);
-    uint32_t count = 0;
+/* How many kernels changed, and the room that each takes in the page. False: the graph is in the way. */
+static bool measure(const tr_plan *plan, telling *telling) {
+    size_t most = 0;
     for (uint32_t i = 0; i < plan->dirty_count; i++) {
         const tr__entry *entry = &plan->entries[plan->dirty[i]];
-        if (entry->kind != TR__ENTRY_KERNEL) continue;
+        if (!tr__updater_tells(plan, entry)) continue;
         if (entry->linked && tr__entry_runs(entry) != entry->enabled) return false;
-        size += sizeof(told) + round_up(params_size(entry));
-        count++;
+        if (params_size(entry) > most) most = params_size(entry);
+        telling->count++;
     }
-    if (!count) return switch_head(plan, false);
-    slot *slot = take_slot(plan, size);
+    telling->stride = (uint32_t)(sizeof(told) + (most + 15) / 16 * 16);
+    return true;
+}
+
+bool tr__updater_tell(tr_plan *plan) {
+    telling telling = {0};
+    void *pointers[4];
+    if (!measure(plan, &telling)) return false;
+    if (!telling.count) return switch_head(plan, false);
+    slot *slot = take_slot(plan, sizeof *slot->page + (size_t)telling.count * telling.stride);
     if (!slot || plan->updater->refused) return false;
-    char *params = (char *)&slot->page->entries[count];
-    for (uint32_t i = 0, at = 0; i < plan->dirty_count; i++) {
+    slot->telling.count = 0; /* what it was told before is over */
+    char *record = slot->page->records;
+    for (uint32_t i = 0; i < plan->dirty_count; i++) {
         tr__entry *entry = &plan->entries[plan->dirty[i]];
-        if (entry->kind != TR__ENTRY_KERNEL) continue;
-        write_entry(&slot->page->entries[at++], entry, params);
-        params += round_up(params_size(entry));
+        if (!tr__updater_tells(plan, entry)) continue;
+        write_record((told *)record, entry);
+        record += telling.stride;
     }
-    uint32_t ticket = ++plan->updater->ticket;
-    void *values[] = {&slot->page, &count, &ticket};
-    CUDA_KERNEL_NODE_PARAMS_v2 head = head_params(plan->updater, values);
+    telling.page = slot->page;
+    telling.ticket = ++plan->updater->ticket;
+    CUDA_KERNEL_NODE_PARAMS_v2 head = head_params(plan->updater, &telling, pointers);
     if (plan->driver->cuGraphExecKernelNodeSetParams(plan->exec, plan->updater->head, &head)) return false;
-    slot->ticket = ticket; /* not free until the kernel says so */
+    slot->telling = telling; /* not free until the kernel says so */
     __atomic_fetch_add(&plan->runner->plan_updates, 1, __ATOMIC_RELAXED);
     return switch_head(plan, true);
 }

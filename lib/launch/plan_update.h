@@ -9,7 +9,8 @@
 
 enum { TR__UPDATER_WORTHWHILE = 8 }; /* kernels; fewer are told one by one */
 
-/* plan_update_kernel.c: PTX with the architecture's number for %d; and the kernel "tell" (page, count, ticket) for an architecture; NULL: not to be had. Lives on. */
+/* plan_update_kernel.c: PTX with the architecture's number for %d; and the kernel "tell" (page, stride, count, ticket) for an
+   architecture; NULL: not to be had. Lives on. */
 extern const char *const tr__updater_source;
 const tr__blob *tr__updater_image(const tr_plan *plan, int architecture);
 
@@ -27,7 +28,12 @@ CUresult tr__updater_rest(tr_plan *plan, CUgraphExec exec); /* nothing to tell i
 /* An earlier launch could not be changed as it was told. */
 bool tr__updater_refused(const tr__updater *updater);
 
-/* All changed kernel entries of plan->dirty. False: not possible with this graph. */
+/* Is the entry changed on the device? Copies, fills and what was not adopted are changed by the host. */
+static inline bool tr__updater_tells(const tr_plan *plan, const tr__entry *entry) {
+    return plan->updater && entry->kind == TR__ENTRY_KERNEL && entry->device_node;
+}
+
+/* All of plan->dirty that are. False: not possible with this graph. */
 bool tr__updater_tell(tr_plan *plan);
 
 #endif

@@ -110,37 +110,44 @@ static void tells_only_what_changed(void **state) {
 /* ---- changes told on the device ---- */
 
 static void use_device_runtime(void) {
-    static const stub_parameter parameters[] = {{0, 8}, {8, 4}, {12, 4}}; /* page, count, ticket */
+    static const stub_parameter parameters[] = {{0, 8}, {8, 4}, {12, 4}, {16, 4}}; /* as "telling" has them */
     setenv("TRITON_RUNNER_CUDADEVRT", "/proc/self/exe", 1); /* the no-op driver links anything */
-    stub_set_parameters(parameters, 3);
+    stub_set_parameters(parameters, 4);
 }
 
-/* What the graph's first node is told to do: the n-th entry of its page, and the update of it with that field. */
-static const char *told_update(uint32_t n, uint32_t wanted) {
-    const char *page, *at;
-    uint64_t count;
-    memcpy(&page, stub_last_launch()->buffer, sizeof page);
-    at = page + 16 + 128 * (size_t)n;
-    memcpy(&count, at, sizeof count);
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t field;
-        memcpy(&field, at + 8 + 40 * i + 8, sizeof field);
-        if (field == wanted) return at + 8 + 40 * i + 16;
-    }
-    return NULL;
+typedef struct telling {
+    const char *page;
+    uint32_t stride, count, ticket;
+} telling;
+
+static telling last_telling(void) {
+    telling telling;
+    memcpy(&telling, stub_last_launch()->buffer, sizeof telling);
+    return telling;
 }
 
-static uint32_t told_count(void) {
-    uint32_t count;
-    memcpy(&count, stub_last_launch()->buffer + 8, sizeof count);
-    return count;
+typedef struct told {
+    uint64_t node;
+    uint32_t grid[3], size, state, done;
+    char params[];
+} told;
+
+/* What the graph's first node is told to do: the n-th record of its page. */
+static const told *told_record(uint32_t n) {
+    return (const told *)(last_telling().page + 16 + last_telling().stride * (size_t)n);
+}
+
+/* The i32 in its arguments. */
+static int32_t told_n(uint32_t n) {
+    int32_t value;
+    assert_true(told_record(n)->size >= 20);
+    memcpy(&value, told_record(n)->params + 16, sizeof value);
+    return value;
 }
 
 static void tells_the_device(void **state) {
     fixture *f = *state;
-    const char *params, *told_grid;
-    uint32_t grid[3] = {5, 2, 1}, enabled;
-    int32_t n;
+    uint32_t grid[3] = {5, 2, 1};
     use_device_runtime();
     for (uint32_t i = 0; i < 10; i++) assert_int_equal(add_entry(f, 0x100, (int32_t)i, 4), i);
     ok(tr_plan_launch(f->plan, NULL, &told));
@@ -150,14 +157,15 @@ static void tells_the_device(void **state) {
     for (uint32_t i = 3; i < 6; i++) ok(tr_plan_set(f->plan, i, grid, args, 3, &told));
     ok(tr_plan_launch(f->plan, NULL, &told));
     assert_int_equal(sets(), 1); /* of its own arguments */
-    assert_int_equal(told_count(), 3);
+    assert_int_equal(last_telling().count, 3);
+    assert_int_equal(last_telling().stride, 32 + 48);
+    assert_int_equal(stub_last_launch()->grid[0], 1);
+    assert_int_equal(stub_last_launch()->block[0], 512);
+    assert_int_equal(stub_last_launch()->shared, 16 * (128 + 32 + 48));
     for (uint32_t i = 0; i < 3; i++) {
-        assert_non_null(told_grid = told_update(i, 1));
-        assert_memory_equal(told_grid, grid, sizeof grid);
-        memcpy(&params, told_update(i, 2), sizeof params);
-        memcpy(&n, params + 16, sizeof n);
-        assert_int_equal(n, 77);
-        assert_null(told_update(i, 3));
+        assert_memory_equal(told_record(i)->grid, grid, sizeof grid);
+        assert_int_equal(told_n(i), 77);
+        assert_int_equal(told_record(i)->state, 1); /* runs, as before */
     }
     ok(tr_plan_launch(f->plan, NULL, &told)); /* nothing: switched off */
     ok(tr_plan_launch(f->plan, NULL, &told));
@@ -165,10 +173,9 @@ static void tells_the_device(void **state) {
     assert_int_equal(stub_calls("cuGraphNodeSetEnabled"), 3);
     ok(tr_plan_enable(f->plan, 4, 0, &told));
     ok(tr_plan_launch(f->plan, NULL, &told));
-    assert_int_equal(told_count(), 1);
-    memcpy(&enabled, told_update(0, 3), sizeof enabled);
-    assert_int_equal(enabled, 0);
-    assert_null(told_update(0, 1));
+    assert_int_equal(last_telling().count, 1);
+    assert_int_equal(told_record(0)->state, 2); /* is switched, and does not run */
+    assert_int_equal(told_record(0)->size, 0);
     assert_int_equal(stub_calls("cuGraphInstantiateWithFlags"), 1);
     assert_int_equal(stub_alive(STUB_HOST_MEMORY), 2); /* the kernel never says that it has read the first */
 }
@@ -369,11 +376,7 @@ static int fail_in_turn(fixture *f, int entries) {
         ok(tr_plan_set(f->plan, empty, (const uint32_t[3]){1, 1, 1}, again, 3, &told));
         ok(tr_plan_launch(f->plan, NULL, &told));
         if (f->plan->updater) {
-            int32_t n;
-            const char *params;
-            memcpy(&params, told_update(0, 2), sizeof params);
-            memcpy(&n, params + 16, sizeof n);
-            assert_int_equal(n, -1);
+            assert_int_equal(told_n(0), -1);
         } else {
             assert_int_equal(last_n(), -1);
         }

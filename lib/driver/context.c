@@ -4,6 +4,18 @@
    touched than the current one, the runner's primary one, and another device's primary one while it is retained. */
 #include "driver/driver.h"
 
+static void note(tr__driver *driver, bool contextless) {
+    if (__atomic_load_n(&driver->contextless, __ATOMIC_RELAXED) != contextless)
+        __atomic_store_n(&driver->contextless, contextless, __ATOMIC_RELAXED);
+}
+
+bool tr__driver_has_context(tr__driver *driver) {
+    CUcontext current = NULL;
+    bool has = !driver->cuCtxGetCurrent(&current) && current; /* who has none asks again, and is told */
+    note(driver, !has);
+    return has;
+}
+
 /* anew: it was reset under us, and comes back when it is retained once more. */
 static tr_status primary(tr__driver *driver, bool anew, CUcontext *out, tr_error **error) {
     pthread_mutex_lock(&driver->lock);
@@ -53,6 +65,7 @@ tr_status tr__driver_enter(tr__driver *driver, tr__scope *scope, tr_error **erro
     *scope = (tr__scope){0};
     CUresult result = driver->cuCtxGetCurrent(&scope->context.handle);
     if (result) return tr__driver_fail_entering(driver, result, "cuCtxGetCurrent", error);
+    note(driver, !scope->context.handle);
     tr_status status =
         scope->context.handle ? identify(driver, scope, true, error) : push_primary(driver, scope, error);
     if (!status) tr__driver_collect(driver, scope->context);
@@ -79,12 +92,18 @@ static bool hold(const tr__driver *driver, CUcontext wanted, tr__scope *scope) {
     return scope->holds = scope->held < count;
 }
 
-bool tr__driver_enter_context(const tr__driver *driver, tr__context context, tr__scope *scope) {
+/* Not noted: what was pushed here is current for a moment only. */
+static bool is_pushed(const tr__driver *driver, tr__context context) {
+    unsigned long long id = 0;
+    return !driver->cuCtxGetId(NULL, &id) && id == context.id;
+}
+
+bool tr__driver_enter_context(tr__driver *driver, tr__context context, tr__scope *scope) {
     *scope = (tr__scope){.context = context};
     if (tr__driver_current(driver) == context.id) return true;
     bool own = context.handle == __atomic_load_n(&driver->primary, __ATOMIC_RELAXED);
     scope->pushed = (own || hold(driver, context.handle, scope)) && !driver->cuCtxPushCurrent(context.handle);
-    if (scope->pushed && tr__driver_current(driver) == context.id) return true;
+    if (scope->pushed && is_pushed(driver, context)) return true;
     tr__driver_leave(driver, scope);
     return false;
 }

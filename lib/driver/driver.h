@@ -24,6 +24,8 @@ typedef struct tr__driver {
     size_t (*trcpu_counters)(char *json,
                              size_t size); /* the CPU device's: what was counted so far; returns its length */
     uint32_t references;
+    bool
+        contextless; /* the last thread that was looked at had no current context; a hint, without the lock */
     bool cpu;        /* the CPU device */
     int version;     /* cuDriverGetVersion: 13010 */
     CUdevice device; /* the runner's */
@@ -68,12 +70,17 @@ typedef struct tr__scope {
 tr_status tr__driver_enter(tr__driver *driver, tr__scope *scope, tr_error **error);
 /* The same for a given context, which must be the current one or a device's primary one: of another nobody can tell
    whether it still is. False when it is neither, or is no more. */
-bool tr__driver_enter_context(const tr__driver *driver, tr__context context, tr__scope *scope);
+bool tr__driver_enter_context(tr__driver *driver, tr__context context, tr__scope *scope);
 void tr__driver_leave(const tr__driver *driver, tr__scope *scope);
 
-/* The id of the current context, 0 without one. Each launch asks. */
-static inline uint64_t tr__driver_current(const tr__driver *driver) {
+/* The id of the current context, 0 without one. Each launch asks. Where there was none it is looked for before, since asking
+   for the id of none is an error, which tools that watch the driver would report each time. */
+__attribute__((cold)) bool tr__driver_has_context(tr__driver *driver);
+static inline uint64_t tr__driver_current(tr__driver *driver) {
     unsigned long long id = 0; /* stays so when the call fails */
+    if (__builtin_expect(__atomic_load_n(&driver->contextless, __ATOMIC_RELAXED), 0) &&
+        !tr__driver_has_context(driver))
+        return 0;
     driver->cuCtxGetId(NULL, &id);
     return id;
 }

@@ -7,8 +7,9 @@
 
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-__attribute__((noinline)) static tr_status refuse_grid(const tr_kernel *kernel,
-                                                       const tr_launch_config *config, tr_error **error) {
+__attribute__((noinline, cold)) static tr_status refuse_grid(const tr_kernel *kernel,
+                                                             const tr_launch_config *config,
+                                                             tr_error **error) {
     const uint32_t *grid = config->grid;
     if (!grid[0] || !grid[1] || !grid[2]) return TR_OK; /* empty: no launch, and no error */
     return tr__fail(error, TR_E_RESOURCE,
@@ -50,7 +51,7 @@ static inline void prepare(CUlaunchConfig *launch, const tr__instance *instance,
     enum { FIXED = offsetof(CUlaunchConfig, blockDimX), TAIL = offsetof(CUlaunchConfig, attrs) };
     char *to = (char *)launch;
     const char *from = (const char *)&instance->launch;
-    memcpy(to, config->grid, FIXED);
+    memcpy(to, (const char *)config + offsetof(tr_launch_config, grid), FIXED);
     memcpy(to + FIXED, from + FIXED, 16);
     launch->hStream = config->stream;
     memcpy(to + TAIL, from + TAIL, sizeof *launch - TAIL);
@@ -72,16 +73,19 @@ __attribute__((always_inline)) static inline tr_status start(const tr_kernel *ke
 }
 
 /* No context is current, or the kernel is not loaded in the one that is. */
-__attribute__((noinline)) static tr_status start_elsewhere(const tr_kernel *kernel,
-                                                           const tr_launch_config *config, char *buffer,
-                                                           tr_error **error) {
+__attribute__((noinline, cold)) static tr_status start_elsewhere(const tr_kernel *kernel,
+                                                                 const tr_launch_config *config, char *buffer,
+                                                                 tr_error **error) {
     tr__scope scope;
     CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+    CUresult result = CUDA_SUCCESS;
     tr_status status = tr__driver_enter(kernel->driver, &scope, error);
     if (status) return status;
     tr__instance *instance = tr__kernel_find(kernel, scope.context.id);
-    if (!instance) kernel->driver->cuStreamIsCapturing(config->stream, &capturing);
-    if (capturing)
+    if (!instance) result = kernel->driver->cuStreamIsCapturing(config->stream, &capturing);
+    if (result) /* nothing is loaded for a launch that would fail */
+        status = tr__driver_fail_launch(kernel->driver, result, kernel->record->kernel, error);
+    else if (capturing)
         status = tr__fail(
             error, TR_E_INVALID_ARGUMENT,
             "kernel '%s' is not loaded in the current context, and the stream is being captured; call "
@@ -127,10 +131,10 @@ tr_status tr__launch_read_config(const tr_launch_config *config, tr_launch_confi
 
 /* The rare ways to call tr_launch and tr_launch_packed: with mistakes, without a config, with a great many
    arguments. packed: the arguments are there already. */
-__attribute__((noinline)) static tr_status launch_otherwise(const tr_kernel *kernel,
-                                                            const tr_launch_config *config,
-                                                            const tr_arg *args, size_t count,
-                                                            const void *packed, tr_error **error) {
+__attribute__((noinline, cold)) static tr_status launch_otherwise(const tr_kernel *kernel,
+                                                                  const tr_launch_config *config,
+                                                                  const tr_arg *args, size_t count,
+                                                                  const void *packed, tr_error **error) {
     char buffer[TR__PACKED_MAX + 4];
     tr_launch_config known;
     if (!kernel) return tr__fail(error, TR_E_INVALID_ARGUMENT, "no kernel was given: it is NULL");
@@ -149,8 +153,8 @@ __attribute__((noinline)) static tr_status launch_otherwise(const tr_kernel *ker
     return status ? status : submit(kernel, &known, buffer, error);
 }
 
-tr_status tr_launch(const tr_kernel *kernel, const tr_launch_config *config, const tr_arg *args,
-                    size_t arg_count, tr_error **error) {
+TR__HOT tr_status tr_launch(const tr_kernel *kernel, const tr_launch_config *config, const tr_arg *args,
+                            size_t arg_count, tr_error **error) {
     char buffer[TR__PACKED_USUAL];
     tr__error_clear(error);
     if (UNLIKELY(!kernel || !config || config->struct_size != sizeof *config || arg_count != kernel->count ||
@@ -179,8 +183,8 @@ tr_status tr_kernel_pack(const tr_kernel *kernel, const tr_arg *args, size_t arg
     return wrong ? tr__pack_refuse(pack, (size_t)(wrong - args), wrong, error) : TR_OK;
 }
 
-tr_status tr_launch_packed(const tr_kernel *kernel, const tr_launch_config *config, const void *buffer,
-                           size_t size, tr_error **error) {
+TR__HOT tr_status tr_launch_packed(const tr_kernel *kernel, const tr_launch_config *config,
+                                   const void *buffer, size_t size, tr_error **error) {
     char copy[TR__PACKED_USUAL + 4];
     tr__error_clear(error);
     if (UNLIKELY(!kernel || (!buffer && size)))

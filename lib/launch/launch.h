@@ -32,7 +32,7 @@ void tr__launch_place_scratch(const tr_kernel *kernel, const tr__workspace *want
                               char *buffer);
 
 /* Why the driver refused it. */
-tr_status tr__launch_fail(const tr_kernel *kernel, const tr__instance *instance, CUstream stream,
-                          CUresult result, tr_error **error);
+__attribute__((cold)) tr_status tr__launch_fail(const tr_kernel *kernel, const tr__instance *instance,
+                                                CUstream stream, CUresult result, tr_error **error);
 
 #endif

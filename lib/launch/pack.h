@@ -8,6 +8,10 @@
 #include "driver/driver.h"
 #include "metadata/record.h"
 
+/* What every launch runs through lies together, apart from what refuses it: between two launches the driver takes the
+   caches for itself, and each line of code that must come back costs as much as ten instructions. */
+#define TR__HOT __attribute__((hot))
+
 typedef struct tr__pack tr__pack;
 typedef struct tr__slot tr__slot;
 
@@ -80,8 +84,9 @@ tr_status tr__pack_compare(const tr__pack *pack, tr__driver *driver, CUfunction 
 static inline const tr_arg *tr__pack_store(const tr__pack *pack, const tr_arg *arguments, char *buffer) {
     return pack->slots->store(arguments, pack->slots, buffer, pack);
 }
-tr_status tr__pack_refuse(const tr__pack *pack, size_t index, const tr_arg *argument, tr_error **error);
-tr_status tr__pack_refuse_count(const tr__pack *pack, size_t count, tr_error **error);
+__attribute__((cold)) tr_status tr__pack_refuse(const tr__pack *pack, size_t index, const tr_arg *argument,
+                                                tr_error **error);
+__attribute__((cold)) tr_status tr__pack_refuse_count(const tr__pack *pack, size_t count, tr_error **error);
 
 /* A buffer that was packed before: do the promises still hold? Four bytes behind it may be read. */
 tr_status tr__pack_verify(const tr__pack *pack, const char *buffer, tr_error **error);

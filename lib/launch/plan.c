@@ -319,9 +319,10 @@ tr_status tr_plan_enable(tr_plan *plan, uint32_t index, int32_t enabled, tr_erro
 
 static tr_status check_stream(const tr_plan *plan, CUstream stream, tr_error **error) {
     CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+    CUresult result = CUDA_SUCCESS;
     if (stream) /* the default stream cannot be captured */
-        plan->driver->cuStreamIsCapturing(stream,
-                                          &capturing); /* if it fails, so does the launch, and says why */
+        result = plan->driver->cuStreamIsCapturing(stream, &capturing);
+    if (result) return tr__driver_fail(plan->driver, result, "cuStreamIsCapturing", error);
     return capturing ? tr__fail(error, TR_E_INVALID_ARGUMENT,
                                 "a plan is a graph itself and cannot be launched into a stream that is being "
                                 "captured")

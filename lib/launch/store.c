@@ -158,7 +158,7 @@ static inline uint64_t head(const tr_arg *argument) {
     return both;
 }
 
-static const tr_arg *store_pointer(STORE) {
+TR__HOT static const tr_arg *store_pointer(STORE) {
     uint64_t value = argument->value.ptr;
     if (UNLIKELY(head(argument) != TR_TYPE_PTR || value & slot->mask))
         return store_any(argument, slot, buffer, pack);
@@ -166,7 +166,7 @@ static const tr_arg *store_pointer(STORE) {
     return next(argument, slot, buffer, pack);
 }
 
-static const tr_arg *store_i32(STORE) {
+TR__HOT static const tr_arg *store_i32(STORE) {
     int64_t value = argument->value.i;
     if (UNLIKELY(head(argument) != TR_TYPE_I32 || value != (int32_t)value))
         return store_any(argument, slot, buffer, pack);
@@ -174,7 +174,7 @@ static const tr_arg *store_i32(STORE) {
     return next(argument, slot, buffer, pack);
 }
 
-static const tr_arg *store_i32_multiple(STORE) {
+TR__HOT static const tr_arg *store_i32_multiple(STORE) {
     int64_t value = argument->value.i;
     if (UNLIKELY(head(argument) != TR_TYPE_I32 || value != (int32_t)value || (uint64_t)value & slot->mask))
         return store_any(argument, slot, buffer, pack);
@@ -182,7 +182,7 @@ static const tr_arg *store_i32_multiple(STORE) {
     return next(argument, slot, buffer, pack);
 }
 
-static const tr_arg *store_i64(STORE) {
+TR__HOT static const tr_arg *store_i64(STORE) {
     uint64_t value = argument->value.u;
     if (UNLIKELY(head(argument) != TR_TYPE_I64 || value & slot->mask))
         return store_any(argument, slot, buffer, pack);
@@ -197,7 +197,7 @@ static inline bool is_large(const tr_arg *argument) {
     return upper << 1 >= 0x47efffffu << 1;
 }
 
-static const tr_arg *store_f32(STORE) {
+TR__HOT static const tr_arg *store_f32(STORE) {
     if (UNLIKELY(head(argument) != TR_TYPE_F32 || is_large(argument)))
         return store_any(argument, slot, buffer, pack);
     float value = (float)argument->value.f;
@@ -205,16 +205,16 @@ static const tr_arg *store_f32(STORE) {
     return next(argument, slot, buffer, pack);
 }
 
-static const tr_arg *end(STORE) {
+TR__HOT static const tr_arg *end(STORE) {
     return NULL;
 }
 
-static const tr_arg *end_after_one(STORE) {
+TR__HOT static const tr_arg *end_after_one(STORE) {
     memset(buffer + slot->offset, 0, 8);
     return NULL;
 }
 
-static const tr_arg *end_after_two(STORE) {
+TR__HOT static const tr_arg *end_after_two(STORE) {
     memset(buffer + slot->offset, 0, 16);
     return NULL;
 }

@@ -545,7 +545,7 @@ static void word(const char *text, unsigned long n, char out[64]) {
 static void test_each_call_fails(void **state) {
     tr_error *error = NULL;
     unsigned long n = 1, told = 0;
-    char failing[64];
+    char failing[64], next[64];
     end(*state);
     stub_reset();
     stub_record(true);
@@ -554,13 +554,16 @@ static void test_each_call_fails(void **state) {
     for (unsigned long last = until_destroyed; n <= last; n++) {
         CUcontext left;
         word(calls, n, failing);
+        word(calls, n + 1, next);
+        bool is_asked_again = !strcmp(failing, "cuCtxGetCurrent") && !strcmp(failing, next);
         stub_reset();
         stub_fail(NULL, n, CUDA_ERROR_UNKNOWN, false);
         error = NULL;
         tr_status status = live(&error);
         tr_error_destroy(error);
         assert_true(stub_failed());
-        if (!status && !is_silent(failing)) fail_msg("call %lu, %s, failed, and nobody said so", n, failing);
+        if (!status && !is_silent(failing) && !is_asked_again)
+            fail_msg("call %lu, %s, failed, and nobody said so", n, failing);
         told += status != TR_OK;
         while (!cuCtxPopCurrent_v2(&left))
             ;

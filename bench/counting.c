@@ -1,5 +1,7 @@
 #include "counting.h"
 
+#include "raw.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,17 +81,17 @@ void counting_make(counting *counting, const bench *bench, size_t count) {
 
 /* The attributes are those that tr_launch passes for this kernel: none. */
 void counting_launch_raw(counting *counting) {
-    size_t size = counting->size;
-    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, counting->packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
-                     CU_LAUNCH_PARAM_END};
-    CUlaunchConfig config = {.gridDimX = 1,
-                             .gridDimY = 1,
-                             .gridDimZ = 1,
-                             .blockDimX = 128,
-                             .blockDimY = 1,
-                             .blockDimZ = 1,
-                             .hStream = counting->config.stream};
-    CU(cuLaunchKernelEx(&config, counting->function, NULL, extra));
+    bench_need(raw_launch(cu.cuLaunchKernelEx, counting->function, 1, counting->config.stream,
+                          counting->packed, counting->size),
+               "cuLaunchKernelEx");
+}
+
+void counting_launch_asking(counting *counting) {
+    unsigned long long id;
+    CUstreamCaptureStatus capturing;
+    CU(cuCtxGetId(NULL, &id));
+    if (counting->config.stream) CU(cuStreamIsCapturing(counting->config.stream, &capturing));
+    counting_launch_raw(counting);
 }
 
 void counting_launch(counting *counting) {

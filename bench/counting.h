@@ -21,7 +21,10 @@ typedef struct counting {
 
 void counting_make(counting *counting, const bench *bench, size_t count);
 void counting_launch_raw(counting *counting); /* cuLaunchKernelEx with the packed buffer */
-void counting_launch(counting *counting);     /* tr_launch */
+/* The same, after the questions that no launch may go without: which context is current, and, but for the default stream,
+   whether the stream is being captured. */
+void counting_launch_asking(counting *counting);
+void counting_launch(counting *counting); /* tr_launch */
 void counting_launch_packed(counting *counting);
 void counting_end(counting *counting); /* checks that all launches arrived */
 

@@ -2,8 +2,10 @@
 
    Kernels of 0, 19 and 58 arguments (the first of them counts the launches that arrive), on the default stream and on one
    that was created (where a launch also has to ask whether it is captured), in bursts shorter than the driver's queue, in
-   turns: the first three ways many times, then, on the default stream, all of them.
+   turns: the first four ways many times, then, on the default stream, all of them.
      cuLaunchKernelEx    with the packed buffer, and the attributes that tr_launch passes
+     with questions      the same behind cuCtxGetId and, on a created stream, cuStreamIsCapturing: the least that a launch
+                         can take which notices another context and a capture
      tr_launch, tr_launch_packed
      Triton run          CompiledKernel.run, what is left of Triton's launch when the kernel is looked up
      Triton [grid]()     kernel[grid](…)
@@ -17,7 +19,7 @@
 
 enum { BURST = 200, BURST_CPU = 20, ROUNDS = 800, ROUNDS_OF_ALL = 30 };
 enum { COUNTS = 3, ROWS = 2 * COUNTS }; /* the second half on a stream of its own */
-enum { RAW, LAUNCH, PACKED, TRITON_RUN, TRITON_GRID, CUPY, CUDA_CORE, WAYS };
+enum { RAW, ASKING, LAUNCH, PACKED, TRITON_RUN, TRITON_GRID, CUPY, CUDA_CORE, WAYS };
 static const char *const peers[WAYS] = {
     [TRITON_RUN] = "triton-run", [TRITON_GRID] = "triton-grid", [CUPY] = "cupy", [CUDA_CORE] = "cuda-core"};
 
@@ -34,6 +36,7 @@ static double burst(void *user, int way) {
                              job->burst, job->counting.image);
     double begin = bench_now();
     for (int i = 0; i < job->burst && way == RAW; i++) counting_launch_raw(&job->counting);
+    for (int i = 0; i < job->burst && way == ASKING; i++) counting_launch_asking(&job->counting);
     for (int i = 0; i < job->burst && way == LAUNCH; i++) counting_launch(&job->counting);
     for (int i = 0; i < job->burst && way == PACKED; i++) counting_launch_packed(&job->counting);
     double taken = bench_now() - begin;
@@ -63,6 +66,8 @@ static void judge(bench *bench, const chart *chart) {
         char what[96];
         snprintf(what, sizeof what, "tr_launch beside cuLaunchKernelEx, %s", chart->row[i]);
         bench_bound(bench, what, chart->ratio[i][LAUNCH], AT_MOST, bounds[i % COUNTS]);
+        printf("         (the questions alone: %.3f; tr_launch beside both: %.3f)\n", chart->ratio[i][ASKING],
+               chart->ratio[i][LAUNCH] / chart->ratio[i][ASKING]);
         if (chart->value[i][TRITON_GRID] <= 0) continue;
         snprintf(what, sizeof what, "Triton's kernel[grid]() beside tr_launch, %s", chart->row[i]);
         bench_bound(bench, what, chart->value[i][TRITON_GRID] / chart->value[i][LAUNCH], AT_LEAST, 4);
@@ -87,8 +92,8 @@ int main(int argc, char **argv) {
         .rows = ROWS,
         .columns = WAYS,
         .row = {"0, default", "19, default", "58, default", "0, created", "19, created", "58, created"},
-        .column = {"cuLaunchKernelEx", "tr_launch", "tr_launch_packed", "Triton run", "Triton [grid]()",
-                   "CuPy", "cuda.core"}};
+        .column = {"cuLaunchKernelEx", "with questions", "tr_launch", "tr_launch_packed", "Triton run",
+                   "Triton [grid]()", "CuPy", "cuda.core"}};
     for (int i = 0; i < chart.rows; i++) {
         job.companion = &companion;
         job.burst = bench.cpu ? BURST_CPU : BURST;

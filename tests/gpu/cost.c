@@ -1,6 +1,8 @@
 /* What tr_launch adds to cuLaunchKernelEx: medians of bursts shorter than the driver's queue, in turns, in one run. */
 #include "gpu.h"
 
+#include "bench/raw.h"
+
 #include <time.h>
 
 enum { BURST = 400, BURSTS = 101 };
@@ -33,20 +35,10 @@ typedef struct job {
 
 static double burst_raw(const job *job) {
     double begin = now();
-    for (int i = 0; i < BURST; i++) {
-        size_t size = job->size;
-        void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)job->packed, CU_LAUNCH_PARAM_BUFFER_SIZE,
-                         &size, CU_LAUNCH_PARAM_END};
-        CUlaunchConfig config = {.gridDimX = 1,
-                                 .gridDimY = 1,
-                                 .gridDimZ = 1,
-                                 .blockDimX = 128,
-                                 .blockDimY = 1,
-                                 .blockDimZ = 1,
-                                 .hStream = job->config.stream};
-        if (job->gpu->driver->cuLaunchKernelEx(&config, job->function, NULL, extra))
+    for (int i = 0; i < BURST; i++)
+        if (raw_launch(job->gpu->driver->cuLaunchKernelEx, job->function, 1, job->config.stream, job->packed,
+                       job->size))
             fail(job->gpu, "a raw launch failed");
-    }
     return (now() - begin) / BURST;
 }
 

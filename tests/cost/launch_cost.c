@@ -8,6 +8,7 @@
    Once warm, nothing may be allocated.
    A third are pointers, a third i32 (each second a promised multiple of 16), a third fp32. The cost of one launch is
    the difference between two numbers of launches, and the library's own that between two ways. */
+#include "bench/raw.h"
 #include "launch.h"
 
 /* Every allocation of the process goes through here. */
@@ -55,22 +56,10 @@ typedef struct job {
     tr_arg others[64];
 } job;
 
-__attribute__((noinline)) static void launch_raw(const job *job) {
-    size_t size = job->size;
-    CUlaunchConfig launch = {.gridDimX = job->config.grid[0],
-                             .gridDimY = job->config.grid[1],
-                             .gridDimZ = job->config.grid[2],
-                             .blockDimX = 128,
-                             .blockDimY = 1,
-                             .blockDimZ = 1,
-                             .hStream = job->config.stream};
-    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)job->packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
-                     CU_LAUNCH_PARAM_END};
-    if (cuLaunchKernelEx(&launch, job->function, NULL, extra)) abort();
-}
-
 static tr_status raw(job *job, long i) {
-    launch_raw(job);
+    if (raw_launch(cuLaunchKernelEx, job->function, job->config.grid[0], job->config.stream, job->packed,
+                   job->size))
+        abort();
     return TR_OK;
 }
 

@@ -156,7 +156,8 @@ void test_plan_programmatic(gpu *gpu) {
         if (step == 8) ok(gpu, tr_plan_enable(plan, 7, 1, &error));
         if (step == 8) ok(gpu, tr_plan_enable(plan, 8, 1, &error));
         ok(gpu, tr_plan_launch(plan, NULL, &error));
-        if (step == 4 && gpu->sanitized) cu(gpu, cuCtxSynchronize()); /* see docs/testing.md */
+        if (step == 4 && gpu->sanitized)
+            ok(gpu, tr_device_synchronize(gpu->runner, &error)); /* see docs/testing.md */
         if (step == 4) continue;
         read_back(gpu, seen, a, sizeof seen);
         for (int i = 0; i < SIZE; i++)

@@ -600,6 +600,45 @@ static void test_calls(void **state) {
     ok(tr_launch(kernel, &config, &arg, 1, &error), error);
     assert_string_equal(stub_recorded(), "cuCtxGetId cuStreamIsCapturing cuLaunchKernelEx");
     assert_int_equal(cuStreamDestroy_v2(stream), 0);
+    /* Without a context nobody asks for the id of none; and with one again, for nothing else. */
+    assert_int_equal(cuCtxPopCurrent_v2(&context), 0);
+    config.stream = NULL;
+    ok(tr_launch(kernel, &config, &arg, 1, &error), error);
+    stub_record(true);
+    ok(tr_launch(kernel, &config, &arg, 1, &error), error);
+    assert_string_equal(stub_recorded(), "cuCtxGetCurrent cuCtxGetCurrent cuCtxPushCurrent cuCtxGetId "
+                                         "cuLaunchKernelEx cuCtxPopCurrent");
+    assert_int_equal(cuCtxPushCurrent_v2(context), 0);
+    ok(tr_launch(kernel, &config, &arg, 1, &error), error);
+    stub_record(true);
+    ok(tr_launch(kernel, &config, &arg, 1, &error), error);
+    assert_string_equal(stub_recorded(), "cuCtxGetId cuLaunchKernelEx");
+    tr_kernel_destroy(kernel);
+    cuCtxDestroy_v2(context);
+    end(f);
+}
+
+/* A stream that the driver does not want to be asked about: nothing is loaded for the launch, and it says so. */
+static void test_stream_that_cannot_be_asked(void **state) {
+    fixture *f = *state;
+    CUcontext context;
+    CUstream stream;
+    tr_error *error;
+    tr_kernel *kernel = make_kernel(f->runner, "asked", "i32", NULL);
+    tr_launch_config config = TR_LAUNCH_CONFIG_INIT;
+    tr_arg arg = tr_arg_i32(1);
+    assert_int_equal(cuCtxCreate_v2(&context, 0, 0), 0); /* the kernel is not loaded there */
+    assert_int_equal(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), 0);
+    config.stream = stream;
+    unsigned long loads = stub_calls("cuModuleLoadDataEx");
+    stub_fail("cuStreamIsCapturing", 1, CUDA_ERROR_INVALID_HANDLE, false);
+    assert_int_equal(tr_launch(kernel, &config, &arg, 1, &error), TR_E_DRIVER);
+    assert_non_null(strstr(tr_error_message(error), "launching asked failed with CUDA_ERROR_INVALID_HANDLE"));
+    tr_error_destroy(error);
+    assert_int_equal(stub_calls("cuModuleLoadDataEx"), loads);
+    ok(tr_launch(kernel, &config, &arg, 1, &error), error);
+    assert_int_equal(stub_calls("cuModuleLoadDataEx"), loads + 1);
+    cuStreamDestroy_v2(stream);
     tr_kernel_destroy(kernel);
     cuCtxDestroy_v2(context);
     end(f);
@@ -620,6 +659,7 @@ int main(void) {
         cmocka_unit_test_setup(test_capture, begin),
         cmocka_unit_test_setup(test_each_call_fails, begin),
         cmocka_unit_test_setup(test_calls, begin),
+        cmocka_unit_test_setup(test_stream_that_cannot_be_asked, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -407,6 +407,9 @@ static void in_a_capture(void **state) {
     assert_int_equal(cuStreamCreate(&stream, 0), 0);
     assert_int_equal(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED), 0);
     refused(tr_plan_launch(f->plan, stream, &told), TR_E_INVALID_ARGUMENT, "captured");
+    stub_fail("cuStreamIsCapturing", 1, CUDA_ERROR_INVALID_HANDLE, false);
+    refused(tr_plan_launch(f->plan, stream, &told), TR_E_DRIVER, "cuStreamIsCapturing failed");
+    assert_int_equal(stub_calls("cuGraphCreate"), 0);
     assert_int_equal(cuStreamEndCapture(stream, &graph), 0);
     cuGraphDestroy(graph);
     ok(tr_plan_launch(f->plan, stream, &told));

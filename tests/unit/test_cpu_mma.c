@@ -268,6 +268,85 @@ static void special_values(void **state) {
     }
 }
 
+/* ---- products that follow each other ---- */
+enum { ROW_MOST = 24, REGISTERS = 40 };
+
+typedef struct product_row {
+    trcpu_function function;
+    trcpu_insn code[ROW_MOST];
+    uint32_t rows[ROW_MOST][LANE_ROWS];
+} product_row;
+
+/* Operands of few registers, so that they are often the same; now and then what an earlier one wrote. */
+static void make_product_row(product_row *row, const trcpu_form *form) {
+    memset(row, 0, sizeof *row);
+    row->function = (trcpu_function){.code = row->code, .code_size = 1 + next_random() % ROW_MOST};
+    for (uint32_t i = 0; i < row->function.code_size; i++) {
+        const uint32_t b_count = form->mode, a_count = 2 * b_count;
+        uint32_t *d = row->rows[i], *a = d + 4, *b = a + a_count, *c = b + b_count;
+        uint32_t first_a = next_random() % 3 * 4, first_b = 12 + next_random() % 10 * 2,
+                 first_d = next_random() % 2;
+        if (next_random() % 16 == 0) first_a = 32;
+        if (next_random() % 16 == 0) first_b = 34;
+        for (uint32_t k = 0; k < a_count; k++) a[k] = 256 * (first_a + k);
+        for (uint32_t k = 0; k < b_count; k++) b[k] = 256 * (first_b + k);
+        for (uint32_t k = 0; k < 4; k++) d[k] = c[k] = 256 * (32 + 4 * first_d + k);
+        if (next_random() % 4 == 0)
+            for (uint32_t k = 0; k < 4; k++) c[k] = 256 * (32 + (next_random() >> 3) % 8);
+        row->code[i] = (trcpu_insn){.run = form->run,
+                                    .mode = form->mode,
+                                    .rows = d,
+                                    .flags = TRCPU_IS_PRODUCT,
+                                    .guard = i > 12 ? 4 : 0};
+    }
+}
+
+static void run_products(lane_bench *bench, const product_row *row, uint32_t from) {
+    const trcpu_insn *end = row->code + row->function.code_size;
+    for (const trcpu_insn *insn = row->code + from; insn != end;) {
+        insn = insn->run(&bench->warp, insn, ~0u);
+        assert_true(insn <= end);
+    }
+}
+
+/* A row gives what its products give one by one, wherever it is entered. */
+static void rows_agree(void **state) {
+    (void)state;
+    static const char *const opcodes[] = {"16.row.col.f32.f16.f16.f32", "8.row.col.f32.bf16.bf16.f32",
+                                          "8.row.col.f32.tf32.tf32.f32", "32.row.col.f32.e4m3.e5m2.f32"};
+    static lane_bench alone, together;
+    static product_row row;
+    uint64_t joined = 0;
+    for (int v = 0; variant_at(v); v++)
+        for (int round = 0; round < 1000; round++) {
+            char opcode[96];
+            snprintf(opcode, sizeof opcode, "mma.sync.aligned.m16n8k%s", opcodes[round % 4]);
+            const trcpu_form *form = find_form(variant_at(v), opcode, NULL);
+            assert_non_null(form);
+            make_product_row(&row, form);
+            lane_bench_set(&alone, form, NULL, 0);
+            for (int i = 0; i < REGISTERS; i++)
+                for (int lane = 0; lane < 32; lane++)
+                    row_of(&alone, i)[lane] =
+                        (next_random() & 0x83ff83ff) | (i < 32 ? 0x38003800 : 0x3f000000);
+            lane_bench_set(&together, form, NULL, 0);
+            memcpy(together.file, alone.file, sizeof alone.file);
+            const uint32_t from = next_random() % row.function.code_size;
+            run_products(&alone, &row, from);
+            trcpu_products_join(&row.function);
+            for (uint32_t i = 0; i < row.function.code_size; i++) joined += (uint64_t)row.code[i].imm;
+            run_products(&together, &row, from);
+            for (int i = 0; i < REGISTERS; i++)
+                for (int lane = 0; lane < 32; lane++) {
+                    uint32_t x = row_of(&alone, i)[lane], y = row_of(&together, i)[lane];
+                    if (x != y && !(isnan(trcpu_float(x)) && isnan(trcpu_float(y))))
+                        fail_msg("%s %s round %d register %d lane %d: %08x, not %08x", variant_at(v)->name,
+                                 opcode, round, i, lane, y, x);
+                }
+        }
+    assert_true(joined > 1000);
+}
+
 /* Addresses at row `row`, matrices from row `first` on. */
 static void check_matrices(const trcpu_variant *variant, bool transposed) {
     static lane_bench bench;
@@ -318,10 +397,8 @@ static void matrices_move(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_form),
-        cmocka_unit_test(order_is_ascending),
-        cmocka_unit_test(special_values),
-        cmocka_unit_test(matrices_move),
+        cmocka_unit_test(every_form), cmocka_unit_test(order_is_ascending), cmocka_unit_test(special_values),
+        cmocka_unit_test(rows_agree), cmocka_unit_test(matrices_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,13 +115,17 @@ TRCPU_INLINE uint32_t shadow_lanes(const trcpu_warp *warp, const trcpu_insn *ins
         return left;
     }
     if (bytes % 4) return mask;
+    const uint32_t one = mask & -mask, all = mask, first = address[__builtin_ctz(mask)];
+    uint32_t differ = 0;
+    LANES differ |= mask >> l & 1 ? address[l] ^ first : 0;
+    if (!differ) mask = one; /* the others are where it is */
     ACTIVE_LANES {
         bool ok = bytes != 16 ? trcpu_view_access(&v, address[l] / 4, bytes / 4, write)
                   : write     ? trcpu_view_write16(&v, address[l] / 16, now)
                               : trcpu_view_read16(&v, address[l] / 16);
         left |= (uint32_t)!ok << l;
     }
-    return left;
+    return left && write ? left | (all ^ mask) : left; /* they may write something else */
 }
 
 /* Are the lanes' accesses side by side? */

@@ -47,6 +47,11 @@ static bool is_alone(void) {
     return !preloaded || !strstr(preloaded, "vgpreload");
 }
 
+/* qemu-user has no filter for system calls. */
+static bool can_filter(void) {
+    return prctl(PR_GET_SECCOMP) >= 0;
+}
+
 static void scratching(tr__record *record) {
     record->global_scratch = (tr__scratch){384, 128};
     record->profile_scratch = (tr__scratch){64, 16};
@@ -99,7 +104,7 @@ static bool launch_all(job *job, int times) {
 /* 0: quiet. */
 static int launch_quietly(job *job) {
     unsigned long locked = locks, allocated = allocations;
-    if (is_alone() && prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT)) return 4;
+    if (is_alone() && can_filter() && prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT)) return 4;
     bool fine = launch_all(job, 200);
     return !fine ? 1 : locks != locked ? 2 : allocations != allocated ? 3 : 0;
 }
@@ -116,6 +121,7 @@ static void test_quiet(void **state) {
     CUstream stream;
     CUcontext context;
     uint64_t memory;
+    if (!can_filter()) print_message("there is no filter for system calls here: they are not looked at\n");
     assert_int_equal(tr_runner_create(NULL, &runner, NULL), TR_OK);
     assert_int_equal(cuCtxCreate_v2(&context, 0, 0), 0);
     assert_int_equal(cuStreamCreate(&stream, 0), 0);

@@ -31,7 +31,8 @@ MEMORY_SHARE = 0.75  # of the machine's memory, which one request may use
 def send_frame(connection, header, blob=b""):
     text = json.dumps(header).encode()
     connection.sendall(struct.pack("<IQ", len(text), len(blob)) + text)
-    connection.sendall(blob)
+    if blob:  # else the host may have all it waits for, and be gone
+        connection.sendall(blob)
 
 
 def read_exactly(connection, size):
@@ -305,7 +306,10 @@ def run_request(channel, connection, log, server):
         for name in os.listdir("."):
             os.remove(name)
         channel.send(b"\0")
-    send_frame(connection, header)
+    try:
+        send_frame(connection, header)
+    except OSError:  # the host gave the request up; the next one, which may be here already, is another's
+        pass
     connection.close()
     os.close(log)
     return again

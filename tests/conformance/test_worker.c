@@ -139,6 +139,35 @@ static size_t children_of(pid_t server, pid_t children[CHILDREN_MAX]) {
     return count;
 }
 
+/* A child that has answered is there for the next request: one that died of an answer which nobody waited for would take
+   that request with it. */
+static void children_live_on(void **state) {
+    enum { REQUESTS = 30 };
+    tr__tritons *tritons = find_tritons();
+    const tr__triton *triton = tr__tritons_at(tritons, 0);
+    asked python = {.triton = triton,
+                    .text = quick_kernel,
+                    .signature = "*i32, 64",
+                    .to = TR_STAGE_TTIR,
+                    .timeout = 60000};
+    ask(&python);
+    assert_int_equal(python.status, TR_OK);
+    tr__blob *ttir = python.result.stages[TR_STAGE_TTIR];
+    tr__blob_release(lower(triton, ttir, "sm_89"));
+    pid_t server = tr__peer_process(triton->peer), before[CHILDREN_MAX], after[CHILDREN_MAX];
+    size_t count = children_of(server, before);
+    assert_true(count > 0);
+    for (int i = 0; i < REQUESTS; i++) tr__blob_release(lower(triton, ttir, "sm_89"));
+    size_t left = children_of(server, after);
+    for (size_t i = 0; i < count; i++) {
+        bool lives = false;
+        for (size_t k = 0; k < left; k++) lives = lives || after[k] == before[i];
+        assert_true(lives);
+    }
+    done(&python);
+    tr__tritons_destroy(tritons);
+}
+
 typedef struct deed {
     int signal;
     bool child;
@@ -326,9 +355,14 @@ int main(int argc, char **argv) {
     }
     tr__tritons_destroy(tritons);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(selection),           cmocka_unit_test(deaths),       cmocka_unit_test(limits),
-        cmocka_unit_test(leaves_nothing),      cmocka_unit_test(fork_in_host), cmocka_unit_test(host_killed),
+        cmocka_unit_test(selection),
+        cmocka_unit_test(deaths),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(leaves_nothing),
+        cmocka_unit_test(fork_in_host),
+        cmocka_unit_test(host_killed),
         cmocka_unit_test(architectures_apart),
+        cmocka_unit_test(children_live_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,10 +41,11 @@ tr_status tr__scan_fail(tr__scan *scan, tr_status status, const char *format, ..
     return tr__scan_fail_at(scan, scan->token.text, status, message);
 }
 
+/* Letters, digits and "_.$", a bit each: most of any text is of them. */
 static bool is_word(const tr__scan *scan, char c) {
-    char letter = (char)(c | 32);
-    return (letter >= 'a' && letter <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '$' ||
-           (c == scan->language->word && c);
+    static const uint64_t words[4] = {UINT64_C(0x03ff401000000000), UINT64_C(0x07fffffe87fffffe)};
+    unsigned char byte = (unsigned char)c;
+    return (words[byte / 64] >> byte % 64 & 1) || (c == scan->language->word && c);
 }
 
 /* Blanks and comments. False: the text ends, or a comment does not. */

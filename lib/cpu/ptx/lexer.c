@@ -62,6 +62,7 @@ void trcpu_parser_skip(trcpu_parser *parser) {
 }
 
 bool trcpu_parser_peek(trcpu_parser *parser, char c) {
+    if (parser->at < parser->end && *parser->at == c) return true; /* no blank before it: often */
     trcpu_parser_skip(parser);
     return parser->at < parser->end && *parser->at == c;
 }

@@ -70,23 +70,25 @@ triton_venv() {
         2>/dev/null; then
         python=$(find_python)
         say "installing Triton $triton_default into .venv"
-        "$python" -m venv "$venv" || fail "python -m venv failed"
+        "$python" -m venv "$venv" || { fail "python -m venv failed"; return 1; }
         "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps "triton==$triton_default" ||
-            fail "pip could not install Triton $triton_default"
+            { fail "pip could not install Triton $triton_default"; return 1; }
     fi
 }
 
-# triton_folders VERSION…: each in a folder of its own, .tritons/VERSION; what they share is the interpreter.
+# triton_folders VERSION…: each in a folder of its own, .tritons/VERSION; what they share is the interpreter. A system's
+# Python may come without pip, one in a virtual environment does not.
 triton_folders() {
-    local python version folder
+    local python version folder pip="$root/.tritons/.pip"
     python=$(find_python)
     for version in "$@"; do
         folder="$root/.tritons/$version"
         [ -e "$folder/.complete" ] && continue
         say "installing Triton $version into .tritons/$version"
         rm -rf "$folder"
-        "$python" -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --no-compile \
-            --target "$folder" "triton==$version" || fail "pip could not install Triton $version"
+        [ -x "$pip/bin/pip" ] || "$python" -m venv "$pip" || { fail "python -m venv failed"; return 1; }
+        "$pip/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-compile \
+            --target "$folder" "triton==$version" || { fail "pip could not install Triton $version"; return 1; }
         touch "$folder/.complete"
     done
 }

@@ -103,7 +103,7 @@ need() { apt_install "${packages_build[@]}" "${packages_test[@]}" "$@"; }
 # Where no version is asked for the first is taken: the default one, if it is among them.
 need_tritons() {
     local version order=()
-    triton_folders "${versions[@]}"
+    triton_folders "${versions[@]}" || return
     for version in "${versions[@]}"; do
         if [ "$version" = "$triton_default" ]; then order=("$version" "${order[@]}"); else order+=("$version"); fi
     done

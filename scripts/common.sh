@@ -1,6 +1,7 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2317
 # What demo.sh and test.sh share: what must be installed, and how. Sourced, never run.
 # Everything is done once; a second run finds it done and goes on in a second or two.
+# Where test.sh sources it, fail returns: hence the returns behind it.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 triton_default=3.4.0

@@ -96,7 +96,7 @@ show() {
     local pattern log
     # shellcheck disable=SC2012
     log=$(ls -t "$results/$tier"-*.log | head -n 1)
-    for pattern in "$@"; do grep -E "$pattern" "$log" | sed 's/^/    /'; done
+    for pattern in "$@"; do grep -E "$pattern" "$log" | sed 's/^/    /' || :; done
 }
 
 need() { apt_install "${packages_build[@]}" "${packages_test[@]}" "$@"; }
@@ -124,7 +124,7 @@ tier_cache() { need && need_tritons && build release && suite build/release -L c
 tier_asan() { need && need_tritons && build asan && suite build/asan -L unit; }
 tier_tsan() { need && need_tritons && build tsan && suite build/tsan -L unit; }
 tier_valgrind() { need valgrind && need_tritons && build release && check valgrind scripts/check-valgrind.sh && show " s$"; }
-tier_faults() { need && build asan && suite build/asan -L faults && show 'points$' 'points injected'; }
+tier_faults() { need && build asan && suite build/asan -L faults -V && show 'points injected'; }
 tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/fuzz.sh 60 && show runs; }
 tier_coverage() {
     need && need_tritons && build coverage || return

@@ -21,7 +21,7 @@ step "the command"
 "$prefix/bin/triton-runner" inspect "$ptx" | head -n 3
 
 step "CMake, C and C++, shared and static"
-cmake -S "$here/cmake" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+cmake -G Ninja -S "$here/cmake" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 cmake --build "$work/cmake" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 "$work/cmake/consumer_c" "$ptx"
 "$work/cmake/consumer_cpp" "$ptx"

@@ -1,25 +1,7 @@
 #include "base/blob.h"
 
-#include <errno.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-/* Memory that malloc has just mapped costs a fault for each page as it is filled, a third of the time that a file of a
-   megabyte takes to be read. Asked for at once it is cheaper; not for sizes that may be a lie. */
-static void populate(char *data, size_t size) {
-    enum { PAGE = 4096, LEAST = 128 << 10, MOST = 16 << 20 };
-    if (size < LEAST || size > MOST) return;
-#ifdef MADV_POPULATE_WRITE
-    uintptr_t begin = ((uintptr_t)data + PAGE - 1) & ~(uintptr_t)(PAGE - 1),
-              end = ((uintptr_t)data + size) & ~(uintptr_t)(PAGE - 1);
-    int before = errno;
-    madvise((void *)begin, end - begin,
-            MADV_POPULATE_WRITE); /* a page size or kernel that refuses: as before */
-    errno = before;
-#endif
-}
 
 tr__blob *tr__blob_allocate(size_t size) {
     if (size > SIZE_MAX - sizeof(tr__blob) - 1) return NULL;
@@ -28,7 +10,6 @@ tr__blob *tr__blob_allocate(size_t size) {
     blob->references = 1;
     blob->size = size;
     blob->hash = (tr__hash){0, 0};
-    populate(blob->data, size);
     blob->data[size] = '\0';
     return blob;
 }

@@ -91,8 +91,7 @@ static int without_path(tr__folder *folder) {
     if (folder->homeless && !__atomic_exchange_n(&folder->told, 1, __ATOMIC_RELAXED))
         say(folder, 2,
             "compile results are not kept on disk: none of TRITON_RUNNER_CACHE_DIR, XDG_CACHE_HOME and HOME "
-            "names a "
-            "folder");
+            "names a folder");
     return -1;
 }
 

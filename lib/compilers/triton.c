@@ -11,23 +11,24 @@
 
 enum { NEAR, BEHIND, PLACES };
 struct tr__tritons {
-    tr__triton
-        *found[PLACES]; /* each ends with one without version; BEHIND: what the script told of, NULL before */
-    size_t count[PLACES]; /* BEHIND: read with __atomic loads */
-    pthread_mutex_t lock; /* over asking it */
+    tr__triton *found[PLACES]; /* each ends with one without version; BEHIND: what the script told of */
+    size_t count[PLACES];      /* BEHIND: read with __atomic loads */
+    pthread_mutex_t lock;      /* over asking it */
     char *worker, *script;
     bool asked;
 };
 
-void tr__triton_release(tr__triton *triton) {
-    tr__peer_destroy(triton->peer);
-    free(triton->version);
-    free(triton->interpreter);
-    free(triton->site);
-    free(triton->dist);
-    free(triton->ptxas);
-    free(triton->ptxas_blackwell);
-    *triton = (tr__triton){0};
+void tr__triton_release_all(tr__triton *found) {
+    for (tr__triton *triton = found; triton && triton->version; triton++) {
+        tr__peer_destroy(triton->peer);
+        free(triton->version);
+        free(triton->interpreter);
+        free(triton->site);
+        free(triton->dist);
+        free(triton->ptxas);
+        free(triton->ptxas_blackwell);
+    }
+    free(found);
 }
 
 static tr_status make_peer(tr__triton *triton, const char *worker, tr_error **error) {
@@ -38,18 +39,13 @@ static tr_status make_peer(tr__triton *triton, const char *worker, tr_error **er
     return tr__peer_create(&options, &triton->peer, error);
 }
 
-static void release(tr__triton *found) {
-    for (tr__triton *triton = found; triton && triton->version; triton++) tr__triton_release(triton);
-    free(found);
-}
-
 /* Each found one gets its peer. */
 static tr_status take(tr__tritons *tritons, int place, tr__triton *found, tr_error **error) {
     size_t count = 0;
     tr_status status = TR_OK;
     for (; !status && found[count].version; count++)
         status = make_peer(&found[count], tritons->worker, error);
-    if (status) return release(found), status;
+    if (status) return tr__triton_release_all(found), status;
     tritons->found[place] = found;
     __atomic_store_n(&tritons->count[place], count, __ATOMIC_RELEASE);
     return TR_OK;
@@ -74,7 +70,7 @@ tr_status tr__tritons_create(const char *worker, tr__tritons **out, tr_error **e
 
 void tr__tritons_destroy(tr__tritons *tritons) {
     if (!tritons) return;
-    for (int place = 0; place < PLACES; place++) release(tritons->found[place]);
+    for (int place = 0; place < PLACES; place++) tr__triton_release_all(tritons->found[place]);
     pthread_mutex_destroy(&tritons->lock);
     free(tritons->worker);
     free(tritons->script);

@@ -52,6 +52,7 @@ tr_status tr__triton_compile(const tr__triton *triton, const tr__compile_request
 tr_status tr__triton_search(tr__triton **out, char **script, tr_error **error);
 tr_status tr__triton_search_behind(const char *script, const tr__triton *known, tr__triton **out,
                                    tr_error **error);
-void tr__triton_release(tr__triton *triton);
+/* Of an array, up to the entry without version, and the array itself; NULL is accepted. */
+void tr__triton_release_all(tr__triton *found);
 
 #endif

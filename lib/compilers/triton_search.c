@@ -271,14 +271,9 @@ static void look_at_entry(search *search, char *entry) {
     if (*entry) look_at(search, entry, equals ? equals + 1 : NULL);
 }
 
-static void release(tr__triton *found) {
-    for (tr__triton *triton = found; triton && triton->version; triton++) tr__triton_release(triton);
-    free(found);
-}
-
 static tr_status finish(search *search, tr__triton **out) {
     *out = search->status ? NULL : search->found;
-    if (search->status) release(search->found);
+    if (search->status) tr__triton_release_all(search->found);
     return search->status;
 }
 

@@ -24,12 +24,11 @@ typedef struct tr__driver {
     size_t (*trcpu_counters)(char *json,
                              size_t size); /* the CPU device's: what was counted so far; returns its length */
     uint32_t references;
-    bool
-        contextless; /* the last thread that was looked at had no current context; a hint, without the lock */
-    bool cpu;        /* the CPU device */
-    int version;     /* cuDriverGetVersion: 13010 */
-    CUdevice device; /* the runner's */
-    void *library;   /* never closed: threads of the driver may outlive us */
+    bool contextless; /* a hint, without the lock: the last thread looked at had no current context */
+    bool cpu;         /* the CPU device */
+    int version;      /* cuDriverGetVersion: 13010 */
+    CUdevice device;  /* the runner's */
+    void *library;    /* never closed: threads of the driver may outlive us */
 
     pthread_mutex_t lock; /* over what follows */
     CUcontext primary;    /* retained when first needed; NULL: not yet. Read without the lock */

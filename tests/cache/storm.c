@@ -4,7 +4,7 @@
    Without --kill each kernel is compiled exactly once, as a counting ptxas tells. With it a third of the processes is
    killed at random moments. Either way every cubin has the right bytes, what is left verifies, and nothing else is left:
    no file, no process. --no-locks: fcntl fails with ENOLCK (preloaded); then a kernel may be compiled more than once. */
-#include "triton_runner.h"
+#include "numbered.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -47,23 +47,9 @@ static tr_runner *make_runner(const char *folder) {
 }
 
 static tr_program *compile(tr_runner *runner, int kernel) {
-    char ptx[1024];
-    snprintf(ptx, sizeof ptx,
-             ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry kernel_%d(\n.param .u64 a\n)\n"
-             ".reqntid 32\n{\n.reg .b32 %%r<2>;\n.reg .b64 %%d<2>;\nld.param.u64 %%d0, [a];\n"
-             "mov.u32 %%r0, %d;\nst.global.u32 [%%d0], %%r0;\nret;\n}\n",
-             kernel, kernel * 1000 + 7);
-    tr_load_options load = TR_LOAD_OPTIONS_INIT;
-    tr_compile_options how = TR_COMPILE_OPTIONS_INIT;
-    tr_program *program, *cubin;
     tr_error *error;
-    load.data = ptx, load.size = strlen(ptx);
-    load.metadata = "{\"num_warps\": 1, \"shared\": 0}";
-    how.assembler = "ptxas", how.arch = "sm_80";
-    if (tr_load_stage(runner, TR_STAGE_PTX, NULL, &load, &program, &error) ||
-        tr_compile_to(program, TR_STAGE_CUBIN, &how, &cubin, &error))
-        die("kernel %d: %s\n%s", kernel, tr_error_message(error), tr_error_log(error));
-    tr_program_destroy(program);
+    tr_program *cubin = compile_numbered(runner, kernel, &error);
+    if (!cubin) die("kernel %d: %s\n%s", kernel, tr_error_message(error), tr_error_log(error));
     return cubin;
 }
 

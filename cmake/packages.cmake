@@ -34,7 +34,7 @@ NVIDIA GPUs, or on the CPU, where it tells what a kernel does wrong.")
 
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libtriton-runner-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
-set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libffi-dev, libjansson-dev, libxxhash-dev")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libffi-dev, libjansson-dev, libxxhash-dev, libzstd-dev")
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION "header and manual of libtriton_runner
 What programs that run Triton kernels are built with: the header, the static
 library, the files of CMake and pkg-config, and the manual pages.")

@@ -143,6 +143,7 @@ static tr_status fill_stage(const tr__job *job, tr__artifact *artifact, tr_stage
     if (!status) status = tr__record_write(all->of[stage], &json, error);
     if (status) return status;
     artifact->sections[stage] = tr__blob_retain(job->stages[stage]);
+    if (stage != job->to) artifact->seldom |= 1u << stage;
     artifact->sections[METADATA + stage] = tr__blob_create(json, strlen(json));
     free(json);
     return artifact->sections[METADATA + stage] ? TR_OK : tr__fail_out_of_memory(error);
@@ -210,8 +211,10 @@ tr_status tr__job_programs(const tr_program *from, tr_stage to, const tr__artifa
     tr_program *before = tr__program_retain(from);
     tr_status status = TR_OK;
     for (tr_stage stage = from->stage + 1; stage <= to && !status; stage++) {
+        bool compressed = artifact->compressed >> stage & 1;
         tr__program_parts parts = {.stage = stage,
-                                   .bytes = artifact->sections[stage],
+                                   .bytes = compressed ? NULL : artifact->sections[stage],
+                                   .compressed = compressed ? artifact->sections[stage] : NULL,
                                    .record = all->of[stage],
                                    .metadata = artifact->sections[METADATA + stage],
                                    .log = artifact->sections[LOG],

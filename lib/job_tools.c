@@ -287,10 +287,13 @@ static void remember(tr_runner *runner, const char *name, const tr__buffer *foun
 
 /* A line of the key, without printf: a hit in memory takes no longer than its parts. */
 static void put(tr__buffer *key, const char *name, const char *value) {
-    tr__buffer_puts(key, name);
-    tr__buffer_append(key, "=", 1);
-    tr__buffer_puts(key, value);
-    tr__buffer_append(key, "\n", 1);
+    size_t name_size = strlen(name), value_size = strlen(value);
+    char *at = tr__buffer_extend(key, name_size + value_size + 2);
+    if (!at) return;
+    memcpy(at, name, name_size);
+    at[name_size] = '=';
+    memcpy(at + name_size + 1, value, value_size);
+    at[name_size + 1 + value_size] = '\n';
 }
 
 typedef tr_status finder(tr__job *job, tr__buffer *out, tr_error **error);

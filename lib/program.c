@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include "base/compress.h"
 #include "base/file.h"
 #include "pipeline.h"
 
@@ -24,6 +25,7 @@ tr_status tr__program_create(tr_runner *runner, const tr__program_parts *parts, 
     program->runner = tr__runner_retain(runner);
     program->stage = parts->stage;
     program->bytes = tr__blob_retain(parts->bytes);
+    program->compressed = tr__blob_retain(parts->compressed);
     program->record = tr__record_retain(parts->record);
     program->metadata = tr__blob_retain(parts->metadata);
     program->log = tr__blob_retain(parts->log);
@@ -50,6 +52,7 @@ void tr__program_release(tr_program *program) {
     while (program && __atomic_fetch_sub(&program->references, 1, __ATOMIC_ACQ_REL) == 1) {
         tr_program *before = program->before;
         tr__blob_release(program->bytes);
+        tr__blob_release(program->compressed);
         tr__record_release(program->record);
         tr__blob_release(program->metadata);
         tr__blob_release(program->log);
@@ -90,17 +93,29 @@ const char *tr_program_log(const tr_program *program) {
     return program && program->log ? program->log->data : "";
 }
 
+/* A stage on the way is handed out with its bytes: nobody else has to know that they were compressed. */
+static tr_status decompress(tr_program *program, tr_error **error) {
+    if (__atomic_load_n(&program->bytes, __ATOMIC_ACQUIRE)) return TR_OK;
+    tr__blob *bytes = tr__decompress(program->compressed), *none = NULL;
+    if (!bytes) return tr__fail_out_of_memory(error);
+    if (!__atomic_compare_exchange_n(&program->bytes, &none, bytes, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE))
+        tr__blob_release(bytes); /* another thread was as quick */
+    return TR_OK;
+}
+
 tr_status tr_program_at(const tr_program *program, tr_stage passed, tr_program **out, tr_error **error) {
     tr__error_clear(error);
     if (out) *out = NULL;
     if (!program || !out) return tr__fail(error, TR_E_INVALID_ARGUMENT, "tr_program_at: a NULL argument");
-    const tr_program *at = program;
+    tr_program *at = (tr_program *)program;
     while (at && at->stage != passed) at = at->before;
     if (!at)
         return tr__fail(error, TR_E_INVALID_ARGUMENT, "kernel '%s' did not pass %s on its way to %s",
                         tr_program_kernel(program), tr__stage_name(passed), tr__stage_name(program->stage));
-    *out = tr__program_retain(at);
-    return TR_OK;
+    tr_status status = decompress(at, error);
+    if (!status) *out = tr__program_retain(at);
+    return status;
 }
 
 tr_status tr_program_save(const tr_program *program, const char *path, tr_error **error) {

@@ -11,8 +11,8 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' plain=$'\e[0m'; else b
 say() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-packages_build=(gcc g++ cmake ninja-build pkg-config libffi-dev uthash-dev libjansson-dev libxxhash-dev
-                llvm-22-dev libzstd-dev zlib1g-dev python3 python3-venv)
+packages_build=(gcc g++ cmake ninja-build pkg-config libffi-dev uthash-dev libjansson-dev libxxhash-dev libzstd-dev
+                llvm-22-dev zlib1g-dev python3 python3-venv)
 packages_test=(libcmocka-dev python3-numpy)
 
 # is_installed PACKAGE[:ARCHITECTURE]: of this machine's architecture unless it says another; both may be there.

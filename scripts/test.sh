@@ -137,7 +137,7 @@ tier_coverage() {
 # Without the tests that start programs: qemu-user hands those to a kernel that can't run them.
 tier_aarch64() {
     need && apt_architecture arm64 && apt_install gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user-static \
-        libc6-dev:arm64 libffi-dev:arm64 libjansson-dev:arm64 libxxhash-dev:arm64 libcmocka-dev:arm64 || return
+        libc6-dev:arm64 libffi-dev:arm64 libjansson-dev:arm64 libxxhash-dev:arm64 libzstd-dev:arm64 libcmocka-dev:arm64 || return
     build aarch64 && suite build/aarch64 -L unit -LE programs
 }
 tier_abi() { need abigail-tools && build release && suite build/release -L abi; }

@@ -6,11 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LEAST = 1000 }; /* most never grow: a record, a key, a message */
+
 static bool reserve(tr__buffer *buffer, size_t more) {
     if (buffer->failed) return false;
     if (more < buffer->capacity - buffer->size) return true; /* `<`: room for the final NUL */
     size_t wanted = buffer->size + more + 1;
-    size_t capacity = wanted > buffer->capacity * 2 ? wanted : buffer->capacity * 2;
+    size_t capacity = buffer->capacity ? buffer->capacity * 2 : LEAST;
+    if (capacity < wanted) capacity = wanted;
     char *data = wanted < more ? NULL : realloc(buffer->data, capacity);
     if (!data) {
         buffer->failed = true;

@@ -31,6 +31,9 @@ enum { TR__ARTIFACT_SECTIONS = 16 };
 typedef struct tr__artifact {
     uint32_t references;
     tr__blob *sections[TR__ARTIFACT_SECTIONS]; /* NULL: none */
+    /* A bit for each section: the maker sets those that will seldom be asked for; what comes from disk has those that
+       are still as tr__compress made them. */
+    uint32_t seldom, compressed;
     /* What the caller made of the sections, kept with them in memory. Set before anyone else sees the
      * artifact. */
     void *decoded;

@@ -1,5 +1,7 @@
 #include "cache/entry.h"
 
+#include "base/compress.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +9,12 @@
 #include <unistd.h>
 
 /* In the byte order of the machine: a cache is not carried to another. The hash of each part is also what a blob needs,
-   so that each byte is read and hashed once. */
+   so that each byte is read and hashed once. What is seldom asked for, the stages on the way, is ten times what is asked
+   for: it stays compressed until then. */
+typedef enum form { NONE, PLAIN, COMPRESSED } form;
 typedef struct part {
-    uint64_t size; /* + 1; 0: there is none */
-    tr__hash hash;
+    uint64_t form, size;
+    tr__hash hash; /* of the bytes as they lie here */
 } part;
 
 enum { KEY, SOURCE, FIRST, PARTS = FIRST + TR__ARTIFACT_SECTIONS };
@@ -22,7 +26,7 @@ typedef struct header {
 } header;
 
 enum { ENTRY_MOST = 1 << 30 };
-static const char magic[8] = "trcache2";
+static const char magic[8] = "trcache3";
 
 static tr__hash checksum(const header *header) {
     return tr__hash_bytes(header->parts, sizeof header->parts);
@@ -30,28 +34,52 @@ static tr__hash checksum(const header *header) {
 
 /* ---- out ---- */
 
-static void add(header *header, int index, const void *data, size_t size, char **at) {
-    header->parts[index] = (part){size + 1, tr__hash_bytes(data, size)};
+static void add(header *header, int index, form form, const void *data, size_t size, char **at) {
+    header->parts[index] = (part){form, size, tr__hash_bytes(data, size)};
     memcpy(*at, data, size);
     *at += size;
 }
 
-tr__blob *tr__entry_encode(const tr__artifact_key *key, const tr__artifact *artifact) {
-    header header = {.size = sizeof header + key->size + key->source->size};
-    for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++)
-        header.size += artifact->sections[i] ? artifact->sections[i]->size : 0;
+/* The sections as they will lie in the entry; a copy that failed or did not help stays plain. */
+static uint64_t prepare(const tr__artifact *artifact, tr__blob *sections[], uint32_t *compressed) {
+    uint64_t size = 0;
+    *compressed = 0;
+    for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) {
+        tr__blob *plain = artifact->sections[i];
+        sections[i] = plain && artifact->seldom >> i & 1 ? tr__compress(plain) : NULL;
+        if (sections[i])
+            *compressed |= 1u << i;
+        else
+            sections[i] = tr__blob_retain(plain);
+        size += sections[i] ? sections[i]->size : 0;
+    }
+    return size;
+}
+
+static tr__blob *encode(const tr__artifact_key *key, tr__blob *const sections[], uint32_t compressed,
+                        uint64_t size) {
+    header header = {.size = sizeof header + key->size + key->source->size + size};
     tr__blob *bytes = header.size <= ENTRY_MOST ? tr__blob_allocate(header.size) : NULL;
     if (!bytes) return NULL;
     char *at = bytes->data + sizeof header;
-    add(&header, KEY, key->text, key->size, &at);
-    add(&header, SOURCE, key->source->data, key->source->size, &at);
+    add(&header, KEY, PLAIN, key->text, key->size, &at);
+    add(&header, SOURCE, PLAIN, key->source->data, key->source->size, &at);
     for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) {
-        const tr__blob *section = artifact->sections[i];
-        if (section) add(&header, FIRST + i, section->data, section->size, &at);
+        form form = compressed >> i & 1 ? COMPRESSED : PLAIN;
+        if (sections[i]) add(&header, FIRST + i, form, sections[i]->data, sections[i]->size, &at);
     }
     memcpy(header.magic, magic, sizeof magic);
     header.checksum = checksum(&header);
     memcpy(bytes->data, &header, sizeof header);
+    return bytes;
+}
+
+tr__blob *tr__entry_encode(const tr__artifact_key *key, const tr__artifact *artifact) {
+    tr__blob *sections[TR__ARTIFACT_SECTIONS];
+    uint32_t compressed;
+    uint64_t size = prepare(artifact, sections, &compressed);
+    tr__blob *bytes = encode(key, sections, compressed, size);
+    for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) tr__blob_release(sections[i]);
     return bytes;
 }
 
@@ -70,17 +98,15 @@ static outcome read_bytes(int fd, void *data, size_t size) {
     return FINE;
 }
 
-static size_t size_of(const part *part) {
-    return part->size ? (size_t)part->size - 1 : 0;
-}
-
-/* The sizes add up to the whole, without overflow. */
-static bool sizes_fit(const header *header, uint64_t size) {
+/* The parts are of known forms, and their sizes add up to the whole, without overflow. */
+static bool parts_fit(const header *header, uint64_t size) {
     uint64_t left = size - sizeof *header;
-    if (header->size != size || !header->parts[KEY].size || !header->parts[SOURCE].size) return false;
+    if (header->size != size || header->parts[KEY].form != PLAIN || header->parts[SOURCE].form != PLAIN)
+        return false;
     for (int i = 0; i < PARTS; i++) {
-        if (size_of(&header->parts[i]) > left) return false;
-        left -= size_of(&header->parts[i]);
+        const part *part = &header->parts[i];
+        if (part->form > COMPRESSED || (part->form == NONE && part->size) || part->size > left) return false;
+        left -= part->size;
     }
     return !left;
 }
@@ -93,13 +119,13 @@ static outcome read_header(int fd, header *header) {
     if (outcome) return outcome;
     bool fine = !memcmp(header->magic, magic, sizeof magic) &&
                 tr__hash_equal(header->checksum, checksum(header)) &&
-                sizes_fit(header, (uint64_t)info.st_size);
+                parts_fit(header, (uint64_t)info.st_size);
     return fine ? FINE : DAMAGED;
 }
 
 /* A part that must be `wanted`; without one it must only be whole. */
 static outcome check_part(int fd, const part *part, const void *wanted, size_t wanted_size) {
-    size_t size = size_of(part);
+    size_t size = part->size;
     if (wanted && size != wanted_size) return ANOTHER;
     char *data = malloc(size + 1);
     outcome outcome = data ? read_bytes(fd, data, size) : UNREADABLE;
@@ -112,8 +138,9 @@ static outcome check_part(int fd, const part *part, const void *wanted, size_t w
 static outcome read_sections(int fd, const header *header, tr__artifact *artifact) {
     for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) {
         const part *part = &header->parts[FIRST + i];
-        if (!part->size) continue;
-        tr__blob *blob = artifact->sections[i] = tr__blob_allocate(size_of(part));
+        if (part->form == NONE) continue;
+        if (part->form == COMPRESSED) artifact->compressed |= 1u << i;
+        tr__blob *blob = artifact->sections[i] = tr__blob_allocate(part->size);
         if (!blob) return UNREADABLE;
         outcome outcome = read_bytes(fd, blob->data, blob->size);
         if (outcome) return outcome;

@@ -55,11 +55,11 @@ build_changed() { # NAME SED-SCRIPT FILE
     sed -i -E "$2" "$work/$1/$3"
     if cmp -s "$work/$1/$3" "$source/$3"; then echo "$1: the change does not apply any more"; return 1; fi
     local flags
-    read -ra flags < <(pkg-config --cflags --libs libffi jansson libxxhash)
+    read -ra flags < <(pkg-config --cflags --libs libffi jansson libxxhash libzstd)
     (cd "$work/$1/lib" && cc -std=c11 -D_GNU_SOURCE -g -w -shared -fPIC -fvisibility=hidden -I../include -I. \
         "${flags[@]}" -Wl,-z,defs -Wl,--version-script=triton_runner.map \
         ./*.c base/*.c metadata/*.c stages/*.c launch/*.c cache/*.c driver/*.c compilers/{wire,peer,spawn,ptxas,compiler}*.c \
-        compilers/triton*.c compilers/native*.c -ldl -lpthread -lffi -ljansson -lxxhash \
+        compilers/triton*.c compilers/native*.c -ldl -lpthread -lffi -ljansson -lxxhash -lzstd \
         -o "$work/$1/libtriton_runner.so")
 }
 

@@ -1,5 +1,6 @@
 /* damage [COUNT]: bits flip, files are cut, renamed, replaced by links, folders and crafted entries in the cache's folder,
    COUNT times (10000). What is asked for then is right, whatever lies there; nothing is written or read elsewhere. */
+#include "base/compress.h"
 #include "cache/artifacts.h"
 #include "cache/entry.h"
 
@@ -50,16 +51,25 @@ static tr__artifact *value_of(int i) {
     for (int j = 0; j < WORDS; j++) words[j] = i * 1000003 + j;
     tr__artifact *artifact = tr__artifact_create();
     artifact->sections[3] = tr__blob_create(words, sizeof words);
+    artifact->sections[4] = tr__blob_create(words, sizeof words);
     artifact->sections[15] = tr__blob_create("", 0);
+    artifact->seldom = 1u << 4;
     return artifact;
+}
+
+static bool has_section(const tr__artifact *artifact, const tr__artifact *wanted, int k) {
+    if (!artifact->sections[k] || !wanted->sections[k]) return artifact->sections[k] == wanted->sections[k];
+    tr__blob *plain = artifact->compressed >> k & 1 ? tr__decompress(artifact->sections[k])
+                                                    : tr__blob_retain(artifact->sections[k]);
+    bool same = plain && tr__blob_equal(plain, wanted->sections[k]);
+    tr__blob_release(plain);
+    return same;
 }
 
 static bool is_value(const tr__artifact *artifact, int i) {
     tr__artifact *wanted = value_of(i);
     bool same = true;
-    for (int k = 0; k < TR__ARTIFACT_SECTIONS; k++)
-        same = same && !artifact->sections[k] == !wanted->sections[k] &&
-               (!artifact->sections[k] || tr__blob_equal(artifact->sections[k], wanted->sections[k]));
+    for (int k = 0; k < TR__ARTIFACT_SECTIONS; k++) same = same && has_section(artifact, wanted, k);
     tr__artifact_release(wanted);
     return same;
 }
@@ -113,15 +123,18 @@ static void flip(int fd, off_t size) {
     if (pwrite(fd, &byte, 1, at) != 1) die("cannot write");
 }
 
-/* Sizes that say more than there is, under a checksum that is right. */
+/* Sizes that say more than there is, under a checksum that is right: of the whole, at byte 8, or of one of the parts, each
+   a form, a size and a hash. */
 static void craft(int fd) {
+    enum { PARTS_AT = 32, PARTS = 18, PART = 32, SIZE_AT = 8 };
     static const uint64_t sizes[] = {1,          2,          1ull << 31, 1ull << 32, (1ull << 32) + 1,
                                      1ull << 62, 1ull << 63, UINT64_MAX};
-    char bytes[32 + 18 * 24];
+    char bytes[PARTS_AT + PARTS * PART];
     if (pread(fd, bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) return;
-    for (unsigned i = draw(3) + 1; i; i--) memcpy(bytes + 32 + 24 * draw(18), &sizes[draw(8)], 8);
+    for (unsigned i = draw(3) + 1; i; i--)
+        memcpy(bytes + PARTS_AT + PART * draw(PARTS) + SIZE_AT, &sizes[draw(8)], 8);
     if (!draw(4)) memcpy(bytes + 8, &sizes[draw(8)], 8);
-    tr__hash checksum = tr__hash_bytes(bytes + 32, 18 * 24);
+    tr__hash checksum = tr__hash_bytes(bytes + PARTS_AT, PARTS * PART);
     memcpy(bytes + 16, &checksum, sizeof checksum);
     if (pwrite(fd, bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) die("cannot write");
 }

@@ -160,6 +160,49 @@ static void found_again(void **state) {
     tr_runner_destroy(runner);
 }
 
+/* From the kernel to PTX, with what it passed. */
+static void compile_whole(tr_program *passed[], bool compiled) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/kernel.py", folder);
+    tr_load_options load = TR_LOAD_OPTIONS_INIT;
+    tr_compile_options how = TR_COMPILE_OPTIONS_INIT;
+    load.kernel = "kernel", load.signature = "*fp32:16, 128";
+    how.arch = "sm_80";
+    tr_runner *runner = make_runner();
+    tr_program *python, *ptx;
+    assert_int_equal(tr_load_stage(runner, TR_STAGE_PYTHON, path, &load, &python, NULL), TR_OK);
+    assert_int_equal(tr_compile_to(python, TR_STAGE_PTX, &how, &ptx, NULL), TR_OK);
+    assert_int_equal(counted(runner), compiled);
+    assert_int_equal(tr_runner_seal(runner, NULL), TR_OK); /* what was passed is at hand */
+    for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_PTX; stage++) {
+        tr_program *again;
+        assert_int_equal(tr_program_at(ptx, stage, &passed[stage], NULL), TR_OK);
+        assert_int_equal(tr_program_at(ptx, stage, &again, NULL), TR_OK);
+        assert_ptr_equal(again, passed[stage]);
+        tr_program_destroy(again);
+    }
+    tr_program_destroy(python);
+    tr_program_destroy(ptx);
+    tr_runner_destroy(runner);
+}
+
+static void found_with_what_it_passed(void **state) {
+    tr_program *made[TR_STAGE_PTX + 1], *found[TR_STAGE_PTX + 1];
+    compile_whole(made, true);
+    compile_whole(found, false);
+    for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_PTX; stage++) {
+        const void *a, *b;
+        size_t a_size, b_size;
+        assert_int_equal(tr_program_bytes(made[stage], &a, &a_size), TR_OK);
+        assert_int_equal(tr_program_bytes(found[stage], &b, &b_size), TR_OK);
+        assert_int_equal(a_size, b_size);
+        assert_memory_equal(a, b, a_size + 1); /* and the NUL */
+        assert_string_equal(tr_program_metadata(made[stage]), tr_program_metadata(found[stage]));
+        tr_program_destroy(made[stage]);
+        tr_program_destroy(found[stage]);
+    }
+}
+
 static void changes_are_seen(void **state) {
     tr_runner *runner = make_runner();
     assert_int_equal(ask(runner, NULL), 1);
@@ -305,6 +348,7 @@ static int test_version(void) {
     printf("Triton %s\n", version);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(found_again, fresh),
+        cmocka_unit_test_setup(found_with_what_it_passed, fresh),
         cmocka_unit_test_setup(changes_are_seen, fresh),
         cmocka_unit_test_setup(what_is_searched_is_seen, fresh),
         cmocka_unit_test_setup(what_is_read_is_seen, fresh),

@@ -1,6 +1,9 @@
 /* cache/artifacts: found again, never wrong, made once by whoever asks at the same time, bounded, private. */
 #include "cache/artifacts.h"
 
+#include "base/buffer.h"
+#include "base/compress.h"
+
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -45,7 +48,9 @@ static tr__artifacts *open_cache(void) {
     return artifacts;
 }
 
-/* Key i, and what is kept for it: 3000 bytes that name i in every word. */
+/* Key i, and what is kept for it: 3000 bytes that name i in every word, a text that is seldom asked for, and 64 bytes of
+   noise, which no compression makes smaller. */
+enum { WORDS = 3, SELDOM = 4, NOISE = 5, EMPTY = 15 };
 static tr__artifact_key key_of(int i, tr__blob **source) {
     static _Thread_local char text[64];
     snprintf(text, sizeof text, "to=cubin\narch=sm_90\nnumber=%d\n", i);
@@ -58,16 +63,32 @@ static tr__artifact *value_of(int i) {
     int words[750];
     for (int j = 0; j < 750; j++) words[j] = i * 1000 + j;
     tr__artifact *artifact = tr__artifact_create();
-    artifact->sections[3] = tr__blob_create(words, sizeof words);
-    artifact->sections[15] = tr__blob_create("", 0);
+    artifact->sections[WORDS] = tr__blob_create(words, sizeof words);
+    tr__buffer text = {0};
+    for (int j = 0; j < 500; j++) tr__buffer_printf(&text, "%%%d = arith.addi %%%d\n", i + j, i + j + 1);
+    artifact->sections[SELDOM] = tr__blob_create(text.data, text.size);
+    tr__buffer_release(&text);
+    uint64_t noise[8] = {(uint64_t)i + 1};
+    for (int j = 1; j < 8; j++) noise[j] = noise[j - 1] * 6364136223846793005u + 1442695040888963407u;
+    artifact->sections[NOISE] = tr__blob_create(noise, sizeof noise);
+    artifact->sections[EMPTY] = tr__blob_create("", 0);
+    artifact->seldom = 1u << SELDOM | 1u << NOISE | 1u << EMPTY;
     return artifact;
+}
+
+static bool has(const tr__artifact *artifact, const tr__artifact *wanted, int section) {
+    tr__blob *stored = artifact->sections[section];
+    bool compressed = artifact->compressed >> section & 1;
+    tr__blob *plain = compressed ? tr__decompress(stored) : tr__blob_retain(stored);
+    bool same = plain && tr__blob_equal(plain, wanted->sections[section]);
+    tr__blob_release(plain);
+    return same;
 }
 
 static bool is_value(const tr__artifact *artifact, int i) {
     tr__artifact *wanted = value_of(i);
-    bool same = artifact && artifact->sections[3] &&
-                tr__blob_equal(artifact->sections[3], wanted->sections[3]) && artifact->sections[15] &&
-                !artifact->sections[15]->size && !artifact->sections[0];
+    bool same = artifact && !artifact->sections[0] && has(artifact, wanted, WORDS) &&
+                has(artifact, wanted, SELDOM) && has(artifact, wanted, NOISE) && has(artifact, wanted, EMPTY);
     tr__artifact_release(wanted);
     return same;
 }
@@ -121,6 +142,34 @@ static void found_again(void **state) {
     struct stat info;
     assert_int_equal(stat(folder, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0700);
+}
+
+/* What is seldom asked for lies compressed on disk, and stays so in memory until somebody asks. */
+static void seldom_stays_compressed(void **state) {
+    tr__artifacts *artifacts = open_cache();
+    assert_int_equal(ask(artifacts, 1), 1);
+    tr__artifacts_destroy(artifacts);
+    artifacts = open_cache();
+    tr__blob *source;
+    tr__artifact_key key = key_of(1, &source);
+    tr__artifact *found, *wanted = value_of(1);
+    tr__artifact_claim *claim;
+    assert_int_equal(tr__artifacts_acquire(artifacts, &key, NULL, &found, &claim, NULL), TR_OK);
+    assert_non_null(found);
+    assert_true(is_value(found, 1));
+    assert_int_equal(found->compressed, 1u << SELDOM);
+    tr__blob *small = found->sections[SELDOM];
+    assert_true(small->size * 2 < wanted->sections[SELDOM]->size);
+    for (size_t size = 0; size < small->size; size++) { /* cut: nothing, and no harm */
+        tr__blob *cut = tr__blob_create(small->data, size);
+        assert_null(tr__decompress(cut));
+        tr__blob_release(cut);
+    }
+    assert_null(tr__decompress(wanted->sections[WORDS]));
+    tr__artifact_release(wanted);
+    tr__artifact_release(found);
+    tr__blob_release(source);
+    tr__artifacts_destroy(artifacts);
 }
 
 static void abandoned_is_asked_again(void **state) {
@@ -455,6 +504,7 @@ static int remove_root(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(found_again, fresh_folder),
+        cmocka_unit_test_setup(seldom_stays_compressed, fresh_folder),
         cmocka_unit_test_setup(abandoned_is_asked_again, fresh_folder),
         cmocka_unit_test_setup(waiting_ends, fresh_folder),
         cmocka_unit_test_setup(refused_by_its_reader, fresh_folder),

@@ -9,12 +9,14 @@
 
 trcpu_shadow *trcpu_shadow_create(uint32_t shared_bytes, uint32_t checks) {
     trcpu_shadow *shadow = calloc(1, sizeof *shadow);
-    const uint32_t count = (shared_bytes + 15) / 16;
-    if (shadow) shadow->chunks = calloc(count, sizeof *shadow->chunks);
+    const uint32_t count =
+        (shared_bytes + 63) / 64 * 4; /* a cache line's cells are those of a line of memory */
+    if (shadow) shadow->chunks = aligned_alloc(64, count * sizeof *shadow->chunks);
     if (!shadow || !shadow->chunks) {
         free(shadow);
         return NULL;
     }
+    memset(shadow->chunks, 0, count * sizeof *shadow->chunks);
     shadow->checks = checks;
     shadow->count = count;
     return shadow;
@@ -394,7 +396,7 @@ static bool is_brought_already(const trcpu_warp *warp, uint32_t at, const char *
     const trcpu_cta *cta = warp->cta;
     for (uint32_t w = 0; w < cta->warp_count; w++)
         for (uint32_t k = 0; k < cta->warps[w].copy_count; k++) {
-            const trcpu_copy *copy = &cta->warps[w].copies[k];
+            const trcpu_copy *copy = trcpu_warp_copy(&cta->warps[w], k);
             for (uint32_t rest = copy->mask; rest; rest &= rest - 1) {
                 uint32_t l = (uint32_t)__builtin_ctz(rest);
                 if (at - copy->to[l] < copy->bytes && copy->from[l] + (at - copy->to[l]) == from) return true;

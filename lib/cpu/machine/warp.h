@@ -33,6 +33,7 @@ typedef struct trcpu_range { /* of device addresses: [low, high), as a handler m
 typedef struct trcpu_copy { /* a cp.async that has not landed */
     const trcpu_insn *insn;
     uint32_t mask, bytes, group;
+    bool whole, lines; /* no lane reads a part of its bytes; four lanes each fill a line (lanes/line.h) */
     uint32_t to[32], size[32];
     const char *from[32];
 } trcpu_copy;
@@ -73,8 +74,8 @@ struct trcpu_warp {
     uint64_t branches;  /* backward ones so far */
     uint32_t path_count, current;
     trcpu_path paths[32];
-    trcpu_copy *copies; /* cp.async under way, oldest first */
-    uint32_t copy_count, copy_room, copy_group;
+    trcpu_copy *copies; /* cp.async under way: a ring, its room a power of two */
+    uint32_t copy_first, copy_count, copy_room, copy_group;
     uint32_t wgmma_group, bulk_group; /* the ones being filled */
     uint32_t waits;                   /* in vain, one after the other */
     char awaited[128];                /* what for */
@@ -136,6 +137,11 @@ struct trcpu_run {
     atomic_bool stall_suspected;
     _Alignas(128) atomic_ullong next; /* cluster; all threads write it, and only read the rest */
 };
+
+/* The k-th oldest. */
+static inline trcpu_copy *trcpu_warp_copy(const trcpu_warp *warp, uint32_t k) {
+    return &warp->copies[(warp->copy_first + k) & (warp->copy_room - 1)];
+}
 
 static inline bool trcpu_run_reaches(const trcpu_run *run, uint64_t address, uint64_t size, bool write,
                                      trcpu_range *range) {

@@ -125,11 +125,48 @@ TRCPU_INLINE void store_all(trcpu_warp *warp, const uint32_t *rows, char *to, ui
     }
 }
 
+/* Four words of each lane, at places apart. False: nothing is done. */
+#ifdef __AVX512F__
+TRCPU_INLINE bool load_words(trcpu_warp *warp, const uint32_t *rows, char *const place[32]) {
+    for (uint32_t l = 0; l < 32; l += 16) {
+        quad q[4];
+        for (uint32_t k = 0; k < 4; k++)
+            q[k] = join_quad(place[l + k], place[l + k + 4], place[l + k + 8], place[l + k + 12]);
+        transpose_quads(q);
+        for (uint32_t k = 0; k < 4; k++) _mm512_store_si512(ROW_AT(uint32_t, rows[k]) + l, q[k]);
+    }
+    return true;
+}
+
+TRCPU_INLINE bool store_words(trcpu_warp *warp, const uint32_t *rows, char *const place[32]) {
+    for (uint32_t l = 0; l < 32; l += 16) {
+        quad q[4];
+        for (uint32_t k = 0; k < 4; k++) q[k] = _mm512_load_si512(ROW_AT(uint32_t, rows[k]) + l);
+        transpose_quads(q);
+        for (uint32_t k = 0; k < 16; k++) memcpy(place[l + k], (const char *)&q[k % 4] + k / 4 * 16, 16);
+    }
+    return true;
+}
+#else
+TRCPU_INLINE bool load_words(trcpu_warp *warp, const uint32_t *rows, char *const place[32]) {
+    return (void)warp, (void)rows, (void)place, false;
+}
+
+TRCPU_INLINE bool store_words(trcpu_warp *warp, const uint32_t *rows, char *const place[32]) {
+    return (void)warp, (void)rows, (void)place, false;
+}
+#endif
+
 /* Lanes that are not side by side. All of them at once take no mask, and element after element. */
 #define APART(name, type, place)                                                                             \
     TRCPU_INLINE void load_##name(trcpu_warp *warp, uint32_t mask, const uint32_t *rows,                     \
                                   const type address[32], uint32_t bytes, uint32_t count, bool is_signed,    \
                                   uint32_t width) {                                                          \
+        if (mask == ~0u && width == 4 && bytes == 4 && count == 4) {                                         \
+            char *places[32];                                                                                \
+            LANES places[l] = place;                                                                         \
+            if (load_words(warp, rows, places)) return;                                                      \
+        }                                                                                                    \
         for (uint32_t k = 0; mask == ~0u && width == 4 && k < count; k++) {                                  \
             uint32_t *d = ROW_AT(uint32_t, rows[k]);                                                         \
             LANES d[l] = (uint32_t)read_element(place + k * bytes, bytes, is_signed);                        \
@@ -139,6 +176,11 @@ TRCPU_INLINE void store_all(trcpu_warp *warp, const uint32_t *rows, char *to, ui
     }                                                                                                        \
     TRCPU_INLINE void store_##name(trcpu_warp *warp, uint32_t mask, const uint32_t *rows,                    \
                                    const type address[32], uint32_t bytes, uint32_t count, uint32_t width) { \
+        if (mask == ~0u && width == 4 && bytes == 4 && count == 4) {                                         \
+            char *places[32];                                                                                \
+            LANES places[l] = place;                                                                         \
+            if (store_words(warp, rows, places)) return;                                                     \
+        }                                                                                                    \
         for (uint32_t l = 0; mask == ~0u && l < 32; l++)                                                     \
             store_lane(warp, rows, l, place, bytes, count, width);                                           \
         if (mask != ~0u) ACTIVE_LANES store_lane(warp, rows, l, place, bytes, count, width);                 \

@@ -4,22 +4,32 @@
 
 #include <stdlib.h>
 
+/* What lanes bring that read nothing. */
+static const char zeros[16];
+
+static bool more_room(trcpu_warp *warp) {
+    uint32_t room = warp->copy_room ? 2 * warp->copy_room : 16;
+    trcpu_copy *larger = malloc(room * sizeof *larger);
+    if (!larger) return false;
+    for (uint32_t k = 0; k < warp->copy_count; k++) larger[k] = *trcpu_warp_copy(warp, k);
+    free(warp->copies);
+    warp->copies = larger;
+    warp->copy_first = 0;
+    warp->copy_room = room;
+    return true;
+}
+
 static trcpu_copy *new_copy(trcpu_warp *warp) {
-    if (warp->copy_count == warp->copy_room) {
-        uint32_t room = warp->copy_room ? 2 * warp->copy_room : 16;
-        trcpu_copy *larger = realloc(warp->copies, room * sizeof *larger);
-        if (!larger) return NULL;
-        warp->copies = larger;
-        warp->copy_room = room;
-    }
-    return &warp->copies[warp->copy_count]; /* counted when nothing is wrong with it */
+    if (warp->copy_count == warp->copy_room && !more_room(warp)) return NULL;
+    return trcpu_warp_copy(warp, warp->copy_count); /* counted when nothing is wrong with it */
 }
 
 /* In the shadow it is under way from now on. */
 static bool shadow_copy(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, const trcpu_copy *copy) {
     const trcpu_view v = view_of(warp, insn);
-    uint32_t left =
-        copy->bytes == 16 ? trcpu_view_write_chunks(&v, copy->to, mask, TRCPU_SHADOW_PENDING) : mask;
+    uint32_t left = copy->lines         ? write_lines(&v, copy->to, TRCPU_SHADOW_PENDING)
+                    : copy->bytes == 16 ? trcpu_view_write_chunks(&v, copy->to, mask, TRCPU_SHADOW_PENDING)
+                                        : mask;
     for (; left; left &= left - 1) {
         const uint32_t l = (uint32_t)__builtin_ctz(left);
         if (!trcpu_shadow_start(warp, insn, l, copy->to[l], copy->bytes, copy->from[l])) return false;
@@ -30,7 +40,7 @@ static bool shadow_copy(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
 /* It will be there when it lands. */
 static void prefetch(const trcpu_copy *copy, uint32_t reading) {
     if (reading == ~0u)
-        for (uint32_t l = 0; l < 32; l++) __builtin_prefetch(copy->from[l]);
+        for (uint32_t l = 0; l < 32; l += copy->lines ? 4 : 1) __builtin_prefetch(copy->from[l]);
 }
 
 /* rows: to, from, bytes of a lane, optionally how many of them to read (the rest is zeros). */
@@ -51,7 +61,7 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     const uint32_t *to = ROW(uint32_t, 0), *size = with_size ? ROW(uint32_t, 3) : NULL;
     const uint64_t *from = ROW(uint64_t, 1);
     uint64_t source[32];
-    uint32_t none = 0;
+    uint32_t none, parts;
     LANES copy->to[l] = to[l];
     LANES source[l] = from[l];
     if (with_size) {
@@ -62,7 +72,8 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     } else {
         LANES copy->size[l] = bytes;
     }
-    LANES none |= (uint32_t)(copy->size[l] == 0) << l;
+    SET_LANES(none, copy->size[l] == 0);
+    SET_LANES(parts, copy->size[l] != bytes);
     if (!all_in_shared(warp, mask, copy->to, bytes)) ACTIVE_LANES {
             if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED, true)) return TRCPU_LEAVE;
             if (copy->to[l] < warp->shared_bytes) continue; /* another CTA's it can't fill */
@@ -71,13 +82,9 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     uint32_t lane;
     const trcpu_flight *flight = in_flight(warp, mask, copy->to, bytes, true, &lane);
     if (flight) return trcpu_inflight_report(warp, insn, lane, flight, copy->to[lane], true);
-    uint32_t reading = mask & ~none;
-    bool whole = true;
-    if (with_size) {
-        uint32_t parts = 0;
-        LANES parts |= copy->size[l] != bytes && copy->size[l] != 0;
-        whole = !parts;
-    }
+    const uint32_t reading = mask & ~none;
+    const bool whole = copy->whole = !(parts & reading);
+    copy->lines = mask == ~0u && bytes == 16 && are_lines(copy->to);
     if (reading && !(whole && all_in_range(warp, insn, reading, source, bytes))) {
         for (uint32_t l = 0; l < 32; l++) {
             if (!(reading >> l & 1)) continue;
@@ -96,7 +103,7 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
             }
         }
     }
-    LANES copy->from[l] = trcpu_host_of(source[l]);
+    LANES copy->from[l] = copy->size[l] ? trcpu_host_of(source[l]) : zeros;
     prefetch(copy, reading);
     if (warp->shadow && !shadow_copy(warp, insn, mask, copy)) return TRCPU_LEAVE;
     if (reading && warp->watch) {
@@ -124,39 +131,34 @@ HANDLER(copy_unless) {
 
 static void shadow_landing(const trcpu_warp *warp, const trcpu_copy *copy) {
     const trcpu_view v = view_of(warp, copy->insn);
-    uint32_t left = copy->bytes == 16 ? trcpu_view_land_chunks(&v, copy->to, copy->mask) : copy->mask;
+    uint32_t left = copy->lines         ? land_lines(&v, copy->to)
+                    : copy->bytes == 16 ? trcpu_view_land_chunks(&v, copy->to, copy->mask)
+                                        : copy->mask;
     for (; left; left &= left - 1) trcpu_view_land(&v, copy->to[__builtin_ctz(left)] / 4, copy->bytes / 4);
 }
 
 static void land(trcpu_warp *warp, const trcpu_copy *copy) {
     char *shared = warp->shared;
     if (warp->shadow) shadow_landing(warp, copy);
-    uint32_t others = 0;
-    LANES others |= copy->size[l] ^ 16;
-    if (copy->mask == ~0u && !others) {
+    if (copy->mask == ~0u && copy->bytes == 16 && copy->whole) {
         for (uint32_t l = 0; l < 32; l++) memcpy(shared + copy->to[l], copy->from[l], 16);
         return;
     }
     for (uint32_t rest = copy->mask; rest; rest &= rest - 1) {
         uint32_t l = (uint32_t)__builtin_ctz(rest);
         char *to = shared + copy->to[l];
-        if (copy->size[l] == 16) {
-            memcpy(to, copy->from[l], 16);
-        } else {
-            memcpy(to, copy->from[l], copy->size[l]);
-            memset(to + copy->size[l], 0, copy->bytes - copy->size[l]);
-        }
+        memcpy(to, copy->from[l], copy->size[l]);
+        memset(to + copy->size[l], 0, copy->bytes - copy->size[l]);
     }
 }
 
 /* All but the youngest `pending` groups have landed. */
 static void wait_for(trcpu_warp *warp, uint64_t pending) {
-    uint32_t landed = 0;
-    while (landed < warp->copy_count && (uint64_t)warp->copies[landed].group + pending < warp->copy_group)
-        land(warp, &warp->copies[landed++]);
-    if (!landed) return;
-    warp->copy_count -= landed;
-    memmove(warp->copies, warp->copies + landed, warp->copy_count * sizeof *warp->copies);
+    for (const trcpu_copy *oldest; warp->copy_count; warp->copy_count--, warp->copy_first++) {
+        oldest = trcpu_warp_copy(warp, 0);
+        if ((uint64_t)oldest->group + pending >= warp->copy_group) return;
+        land(warp, oldest);
+    }
 }
 
 HANDLER(commit) {

@@ -7,11 +7,11 @@ enum { EQ, NE, LT, LE, GT, GE, LO, LS, HI, HS, EQU, NEU, LTU, LEU, GTU, GEU, NUM
 enum { AND = 1, OR, XOR };
 
 #define BITS(condition)                                                                                      \
-    for (uint32_t l = 0; l < 32; l++) r |= (uint32_t)(condition) << l;                                       \
+    SET_LANES(r, condition);                                                                                 \
     break
 
 #define INTEGERS(name, type, row)                                                                            \
-    static inline uint32_t name(const row *x, const row *y, uint32_t mode) {                                 \
+    TRCPU_INLINE uint32_t name(const row *x, const row *y, uint32_t mode) {                                  \
         uint32_t r = 0;                                                                                      \
         switch (mode & 31) {                                                                                 \
         case EQ: BITS((type)x[l] == (type)y[l]);                                                             \

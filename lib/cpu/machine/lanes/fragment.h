@@ -334,21 +334,23 @@ typedef uint16_t row16 __attribute__((vector_size(16)));
 #define HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
 
 #ifdef __AVX512BW__
-TRCPU_INLINE __m512i four_rows(const row16 *matrix) {
-    __m512i rows = _mm512_castsi128_si512((__m128i)matrix[0]);
-    rows = _mm512_inserti32x4(rows, (__m128i)matrix[1], 1);
-    rows = _mm512_inserti32x4(rows, (__m128i)matrix[2], 2);
-    return _mm512_inserti32x4(rows, (__m128i)matrix[3], 3);
-}
-
-TRCPU_INLINE void transpose16(row16 matrix[8]) {
-    const __m512i upper = four_rows(matrix), lower = four_rows(matrix + 4);
+/* Of each column four elements from both: those of the columns 0 … 3, and of 4 … 7. */
+TRCPU_INLINE void transpose_halves(__m512i *upper, __m512i *lower) {
+    __m512i columns[2];
     for (int half = 0; half < 2; half++) {
         uint16_t index[32];
         for (int i = 0; i < 32; i++) index[i] = (uint16_t)(i % 8 * 8 + i / 8 + 4 * half);
-        __m512i four = _mm512_permutex2var_epi16(upper, _mm512_loadu_si512(index), lower);
-        memcpy(matrix + 4 * half, &four, sizeof four);
+        columns[half] = _mm512_permutex2var_epi16(*upper, _mm512_loadu_si512(index), *lower);
     }
+    *upper = columns[0];
+    *lower = columns[1];
+}
+
+TRCPU_INLINE void transpose16(row16 matrix[8]) {
+    __m512i upper = _mm512_loadu_si512(matrix), lower = _mm512_loadu_si512(matrix + 4);
+    transpose_halves(&upper, &lower);
+    memcpy(matrix, &upper, sizeof upper);
+    memcpy(matrix + 4, &lower, sizeof lower);
 }
 #else
 /* Three rounds of interleaving row i with row i + 4. */

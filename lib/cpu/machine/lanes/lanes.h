@@ -16,6 +16,9 @@
 
 #include <math.h>
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #define TRCPU_JOIN_(a, b) a##_##b
 #define TRCPU_JOIN(a, b)  TRCPU_JOIN_(a, b)
@@ -80,6 +83,29 @@
 #define PURE TRCPU_FORM_PURE
 #define END_OF_FORMS                                                                                         \
     { 0 }
+
+/* A bit for each lane that has its highest bit set: where a loop over the lanes made it all ones, or zero. */
+TRCPU_INLINE uint32_t signs_of(const int32_t lanes[32]) {
+    uint32_t signs = 0;
+#if defined(__AVX512DQ__)
+    for (uint32_t l = 0; l < 32; l += 16)
+        signs |= (uint32_t)_mm512_movepi32_mask(_mm512_loadu_si512(lanes + l)) << l;
+#elif defined(__AVX2__)
+    for (uint32_t l = 0; l < 32; l += 8)
+        signs |= (uint32_t)_mm256_movemask_ps(_mm256_loadu_ps((const float *)(const void *)(lanes + l))) << l;
+#else
+    for (uint32_t l = 0; l < 32; l++) signs |= (uint32_t)lanes[l] >> 31 << l;
+#endif
+    return signs;
+}
+
+/* `bits`: a bit for each lane for which the condition, of l, holds. */
+#define SET_LANES(bits, condition)                                                                           \
+    do {                                                                                                     \
+        int32_t holds_[32];                                                                                  \
+        LANES holds_[l] = (condition) ? -1 : 0;                                                              \
+        bits = signs_of(holds_);                                                                             \
+    } while (0)
 
 /* A predicate's new value in the lanes that execute. */
 static inline void set_predicate(uint32_t *predicate, uint32_t value, uint32_t mask) {

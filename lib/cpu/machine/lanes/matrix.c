@@ -6,14 +6,9 @@
 TRCPU_INLINE bool find_rows(trcpu_warp *warp, const trcpu_insn *insn, const uint32_t *address, uint32_t count,
                             uint32_t *at, bool write) {
     const uint32_t flights = warp->cta->inflight.readers + warp->cta->inflight.writers;
-    uint32_t any = 0, high = 0;
-    for (uint32_t i = 0; i < 8 * count; i++) {
-        at[i] = address[i] + (uint32_t)insn->imm;
-        any |= at[i];
-        high = at[i] > high ? at[i] : high;
-    }
-    if (any % 16 == 0 && high < warp->shared_bytes && warp->shared_bytes - high >= 16 && !flights)
-        return true;
+    const uint32_t offset = (uint32_t)insn->imm;
+    LANES at[l] = address[l] + offset;
+    if (all_in_shared(warp, ~0u >> (32 - 8 * count), at, 16) && !flights) return true;
     for (uint32_t i = 0; i < 8 * count; i++) {
         if (at[i] % 16 || at[i] > warp->shared_bytes || warp->shared_bytes - at[i] < 16) {
             trcpu_fault_access(warp, insn, i, at[i], 16, TRCPU_SPACE_SHARED, write);
@@ -34,8 +29,7 @@ TRCPU_INLINE bool shadow_rows(trcpu_warp *warp, const trcpu_insn *insn, const ui
     if (!warp->shadow) return true;
     const trcpu_view v = view_of(warp, insn);
     const uint32_t now = trcpu_view_now(&v);
-    uint32_t left = values ? trcpu_view_write_chunks(&v, at, ~0u >> (32 - 8 * count), now)
-                           : trcpu_view_read_chunks(&v, at, 8 * count);
+    uint32_t left = values ? write_chunks(&v, at, 8 * count) : read_chunks(&v, at, 8 * count);
     for (; left; left &= left - 1) {
         const uint32_t i = (uint32_t)__builtin_ctz(left);
         if (values ? trcpu_view_write16(&v, at[i] / 16, now) : trcpu_view_read16(&v, at[i] / 16)) continue;
@@ -46,6 +40,21 @@ TRCPU_INLINE bool shadow_rows(trcpu_warp *warp, const trcpu_insn *insn, const ui
     return true;
 }
 
+/* Its rows, or its columns, to a register. */
+TRCPU_INLINE void load_matrix(uint32_t *to, const char *shared, const uint32_t at[8], bool transposed) {
+#ifdef __AVX512BW__
+    __m512i upper = gather_quad(shared, at), lower = gather_quad(shared, at + 4);
+    if (transposed) transpose_halves(&upper, &lower);
+    _mm512_store_si512(to, upper);
+    _mm512_store_si512(to + 16, lower);
+#else
+    row16 matrix[8];
+    for (uint32_t row = 0; row < 8; row++) memcpy(&matrix[row], shared + at[row], 16);
+    if (transposed) transpose16(matrix);
+    memcpy(to, matrix, sizeof matrix);
+#endif
+}
+
 TRCPU_INLINE const trcpu_insn *load_matrices(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
                                              uint32_t count) {
     uint32_t at[32];
@@ -53,13 +62,8 @@ TRCPU_INLINE const trcpu_insn *load_matrices(trcpu_warp *warp, const trcpu_insn 
     if (!find_rows(warp, insn, ROW_AT(uint32_t, insn->rows[count]), count, at, false) ||
         !shadow_rows(warp, insn, at, count, NULL))
         return TRCPU_LEAVE;
-    const char *shared = warp->shared;
-    for (uint32_t i = 0; i < count; i++) {
-        row16 matrix[8];
-        for (uint32_t row = 0; row < 8; row++) memcpy(&matrix[row], shared + at[8 * i + row], 16);
-        if (insn->flags & TRCPU_HAS_TRANS) transpose16(matrix);
-        memcpy(ROW_AT(uint32_t, insn->rows[i]), matrix, sizeof matrix);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        load_matrix(ROW_AT(uint32_t, insn->rows[i]), warp->shared, at + 8 * i, insn->flags & TRCPU_HAS_TRANS);
     return insn + 1;
 }
 

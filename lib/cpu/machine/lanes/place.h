@@ -4,6 +4,7 @@
 
 #include "machine/checks.h"
 #include "machine/lanes/lanes.h"
+#include "machine/lanes/line.h"
 
 /* An address in shared::cluster that names its CTA; NULL: it doesn't, or there is no such place. */
 static inline char *cluster_place(const trcpu_warp *warp, uint64_t address, uint32_t bytes) {
@@ -62,15 +63,11 @@ static inline char *place_lane(trcpu_warp *warp, const trcpu_insn *insn, uint32_
 /* Do all active lanes access within the allocation this instruction hit last, aligned? */
 TRCPU_INLINE bool all_in_range(const trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
                                const uint64_t address[32], uint32_t bytes) {
-    uint64_t first = address[__builtin_ctz(mask)], low = first, high = first, any = 0;
-    LANES {
-        uint64_t a = mask >> l & 1 ? address[l] : first;
-        low = a < low ? a : low;
-        high = a > high ? a : high;
-        any |= a;
-    }
-    trcpu_range range = warp->ranges[insn->slot];
-    return !(any & (bytes - 1)) && low >= range.low && high < range.high && bytes <= range.high - high;
+    const trcpu_range range = warp->ranges[insn->slot];
+    const uint64_t low = range.low, most = range.high - low - bytes, part = bytes - 1;
+    uint32_t outside;
+    SET_LANES(outside, (address[l] - low > most) | ((address[l] & part) != 0));
+    return !(outside & mask) && bytes <= range.high - low;
 }
 
 /* What accesses of shared memory collide with that is still in flight; NULL: nothing. `lane` says whose. */
@@ -93,11 +90,9 @@ TRCPU_INLINE trcpu_view view_of(const trcpu_warp *warp, const trcpu_insn *insn) 
 /* Do the lanes, from the first on, fill chunks of 16 bytes, each lane of `bytes` its part of one? */
 TRCPU_INLINE bool fill_chunks(const uint32_t address[32], uint32_t bytes) {
     const uint32_t lanes = 16 / bytes;
-    uint32_t apart = 0;
-    for (uint32_t first = 0; first < 32; first += lanes)
-        for (uint32_t k = 0; k < lanes; k++)
-            apart |= address[first + k] ^ ((address[first] & ~15u) + k * bytes);
-    return apart == 0;
+    uint32_t apart;
+    SET_LANES(apart, address[l] != (address[l & ~(lanes - 1)] & ~15u) + l % lanes * bytes);
+    return !apart;
 }
 
 /* Notes the lanes' accesses in the shadow; what is left are lanes that need a closer look. */
@@ -106,19 +101,23 @@ TRCPU_INLINE uint32_t shadow_lanes(const trcpu_warp *warp, const trcpu_insn *ins
     const trcpu_view v = view_of(warp, insn);
     const uint32_t now = trcpu_view_now(&v);
     uint32_t left = 0;
-    if (bytes < 16 && mask == ~0u && fill_chunks(address, bytes)) {
-        const uint32_t lanes = 16 / bytes, chunk = (1u << lanes) - 1;
-        for (uint32_t l = 0; l < 32; l += lanes)
-            if (!(write ? trcpu_view_write16(&v, address[l] / 16, now)
-                        : trcpu_view_read16(&v, address[l] / 16)))
-                left |= chunk << l;
+    if (bytes <= 16 && mask == ~0u && fill_chunks(address, bytes)) {
+        const uint32_t lanes = 16 / bytes, count = 32 / lanes;
+        uint32_t at[32], rest = ~0u >> (32 - count);
+        for (uint32_t i = 0; i < count; i++) at[i] = address[i * lanes] & ~15u;
+        if (count >= 4) rest = write ? write_chunks(&v, at, count) : read_chunks(&v, at, count);
+        for (; rest; rest &= rest - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctz(rest);
+            if (!(write ? trcpu_view_write16(&v, at[i] / 16, now) : trcpu_view_read16(&v, at[i] / 16)))
+                left |= ((1u << lanes) - 1) << i * lanes;
+        }
         return left;
     }
     if (bytes % 4) return mask;
     const uint32_t one = mask & -mask, all = mask, first = address[__builtin_ctz(mask)];
-    uint32_t differ = 0;
-    LANES differ |= mask >> l & 1 ? address[l] ^ first : 0;
-    if (!differ) mask = one; /* the others are where it is */
+    uint32_t differ;
+    SET_LANES(differ, address[l] != first);
+    if (!(differ & mask)) mask = one; /* the others are where it is */
     ACTIVE_LANES {
         bool ok = bytes != 16 ? trcpu_view_access(&v, address[l] / 4, bytes / 4, write)
                   : write     ? trcpu_view_write16(&v, address[l] / 16, now)
@@ -130,9 +129,10 @@ TRCPU_INLINE uint32_t shadow_lanes(const trcpu_warp *warp, const trcpu_insn *ins
 
 /* Are the lanes' accesses side by side? */
 TRCPU_INLINE bool side_by_side(const uint64_t address[32], uint32_t bytes) {
-    uint64_t base = address[0], apart = 0;
-    LANES apart |= address[l] ^ (base + (uint64_t)l * bytes);
-    return apart == 0;
+    const uint64_t base = address[0];
+    uint32_t apart;
+    SET_LANES(apart, address[l] != base + (uint64_t)l * bytes);
+    return !apart;
 }
 
 TRCPU_INLINE bool range_holds(const trcpu_warp *warp, const trcpu_insn *insn, uint64_t base, uint64_t span) {
@@ -143,19 +143,17 @@ TRCPU_INLINE bool range_holds(const trcpu_warp *warp, const trcpu_insn *insn, ui
 /* The same for 32-bit offsets into shared memory. */
 TRCPU_INLINE bool all_in_shared(const trcpu_warp *warp, uint32_t mask, const uint32_t address[32],
                                 uint32_t bytes) {
-    uint32_t first = address[__builtin_ctz(mask)], high = first, any = 0;
-    LANES {
-        uint32_t a = mask >> l & 1 ? address[l] : first;
-        high = a > high ? a : high;
-        any |= a;
-    }
-    return !(any & (bytes - 1)) && high < warp->shared_bytes && bytes <= warp->shared_bytes - high;
+    const uint32_t most = warp->shared_bytes - bytes, part = bytes - 1;
+    uint32_t outside;
+    SET_LANES(outside, (address[l] > most) | ((address[l] & part) != 0));
+    return !(outside & mask) && bytes <= warp->shared_bytes;
 }
 
 TRCPU_INLINE bool shared_side_by_side(const uint32_t address[32], uint32_t bytes) {
-    uint32_t base = address[0], apart = 0;
-    LANES apart |= address[l] ^ (base + l * bytes);
-    return apart == 0;
+    const uint32_t base = address[0];
+    uint32_t apart;
+    SET_LANES(apart, address[l] != base + l * bytes);
+    return !apart;
 }
 
 #endif

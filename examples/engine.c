@@ -47,7 +47,7 @@ static void *serve(void *argument) {
 
     double *largest = calloc(1, sizeof *largest);
     for (int i = 0; i < N; i++)
-        *largest = fmax(*largest, fabs(output[i] - 1.0 / COLUMNS)); /* x is all zero */
+        *largest = larger(*largest, fabs(output[i] - 1.0 / COLUMNS)); /* x is all zero */
     tr_device_free(engine->runner, x, NULL);
     tr_device_free(engine->runner, sum, NULL);
     tr_device_free(engine->runner, y, NULL);
@@ -68,7 +68,7 @@ int main(void) {
     for (int i = 0; i < THREADS; i++) {
         void *result;
         pthread_join(threads[i], &result);
-        largest = fmax(largest, *(double *)result);
+        largest = larger(largest, *(double *)result);
         free(result);
     }
     printf("%d launches from %d threads\n", 2 * THREADS * STEPS, THREADS);

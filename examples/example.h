@@ -2,6 +2,8 @@
 #ifndef EXAMPLE_H
 #define EXAMPLE_H
 
+#include "larger.h"
+
 #include <triton_runner.h>
 
 #include <stdio.h>

@@ -35,7 +35,7 @@ int main(void) {
     for (int row = 0; row < ROWS; row++) {
         double sum = 0;
         for (int i = 0; i < COLUMNS; i++) sum += exp(x[row][i]);
-        for (int i = 0; i < COLUMNS; i++) largest = fmax(largest, fabs(out[row][i] - exp(x[row][i]) / sum));
+        for (int i = 0; i < COLUMNS; i++) largest = larger(largest, fabs(out[row][i] - exp(x[row][i]) / sum));
     }
     tr_kernel_destroy(kernel);
     tr_program_destroy(ptx);

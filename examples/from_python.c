@@ -13,7 +13,7 @@ static double softmax_error(void) {
         for (int i = 0; i < COLUMNS; i++) peak = fmax(peak, x[row][i]);
         for (int i = 0; i < COLUMNS; i++) sum += exp(x[row][i] - peak);
         for (int i = 0; i < COLUMNS; i++)
-            largest = fmax(largest, fabs(out[row][i] - exp(x[row][i] - peak) / sum));
+            largest = larger(largest, fabs(out[row][i] - exp(x[row][i] - peak) / sum));
     }
     return largest;
 }

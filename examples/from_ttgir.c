@@ -42,7 +42,7 @@ int main(void) {
     download(runner, out, device_out, sizeof out);
 
     double largest = 0;
-    for (int i = 0; i < N; i++) largest = fmax(largest, fabs(out[i] - ((double)x[i] - y[i])));
+    for (int i = 0; i < N; i++) largest = larger(largest, fabs(out[i] - ((double)x[i] - y[i])));
     tr_kernel_destroy(kernel);
     tr_program_destroy(program);
     tr_runner_destroy(runner);

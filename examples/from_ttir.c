@@ -30,7 +30,7 @@ static double run(tr_runner *runner, const tr_program *ttir, int warps) {
     tr_program_destroy(ptx);
 
     double largest = 0;
-    for (int i = 0; i < N; i++) largest = fmax(largest, fabs(out[i] - ((double)x[i] + y[i])));
+    for (int i = 0; i < N; i++) largest = larger(largest, fabs(out[i] - ((double)x[i] + y[i])));
     printf("%d warps: largest error %g\n", warps, largest);
     return largest;
 }
@@ -42,7 +42,7 @@ int main(void) {
     check(tr_load_stage(runner, TR_STAGE_AUTO, KERNELS "/stages/sm_89/vector_add.ttir", NULL, &ttir, &error),
           &error);
     for (int i = 0; i < N; i++) x[i] = (float)i, y[i] = 0.25f;
-    double largest = fmax(run(runner, ttir, 1), fmax(run(runner, ttir, 4), run(runner, ttir, 8)));
+    double largest = larger(run(runner, ttir, 1), larger(run(runner, ttir, 4), run(runner, ttir, 8)));
     tr_program_destroy(ttir);
     tr_runner_destroy(runner);
     return report("vector_add from ttir", largest, 0.0);

@@ -278,7 +278,7 @@ static double compare_with_reference(const model *m, const uint16_t *got, uint32
     for (size_t i = 0; i < rows * width; i++) x[i] += projected[i] + down[i];
     reference_norm(m, x, h, rows);
     for (size_t i = 0; i < rows * width; i++)
-        largest = fmax(largest, fabs(from_half(got[i]) - h[i]) / fmax(1, fabs(h[i])));
+        largest = larger(largest, fabs(from_half(got[i]) - h[i]) / fmax(1, fabs(h[i])));
     double *const all[] = {x, h, attended, q, k, v, projected, up, gate, down};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return largest;

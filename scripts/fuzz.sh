@@ -6,17 +6,18 @@ cd "$(dirname "$0")/.." || exit 1
 
 usage() {
     cat >&2 <<EOF
-usage: scripts/fuzz.sh [--runs N] [--jobs N] SECONDS [NAME…]
+usage: scripts/fuzz.sh [--runs N] [--jobs N] [--seed N] SECONDS [NAME…]
   --runs N    go on after SECONDS until there were N runs
   --jobs N    so many fuzzers at a time (2)
+  --seed N    of what they draw (0: another each time)
   NAME        as in tests/fuzz/fuzz_NAME.c (all)
 EOF
     exit 2
 }
-least=0 jobs=2 seconds=''
+least=0 jobs=2 seed=0 seconds=''
 while [[ ${1:-} == --* ]]; do
     [[ ${2:-} =~ ^[0-9]+$ ]] || usage
-    case $1 in --runs) least=$2 ;; --jobs) jobs=$2 ;; *) usage ;; esac
+    case $1 in --runs) least=$2 ;; --jobs) jobs=$2 ;; --seed) seed=$2 ;; *) usage ;; esac
     shift 2
 done
 [[ ${1:-} =~ ^[0-9]+$ ]] || usage
@@ -44,7 +45,7 @@ fuzz() {
     found=$(mktemp -d)
     runs=0 limit="-max_total_time=$seconds"
     while :; do
-        "$program" "$limit" -rss_limit_mb=2048 -malloc_limit_mb=4096 -timeout=10 -max_len=16384 -print_final_stats=1 \
+        "$program" "$limit" -seed="$seed" -rss_limit_mb=2048 -malloc_limit_mb=4096 -timeout=10 -max_len=16384 -print_final_stats=1 \
             -artifact_prefix="$findings/$name-" "$found" "tests/fuzz/corpus/$name" >"$log" 2>&1
         status=$?
         more=$(runs_of "$log")

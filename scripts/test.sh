@@ -18,7 +18,7 @@ tiers=(
     "valgrind     unit tests under valgrind; only when asked for"
     "coverage     lines of lib/ that the unit, fault and some cache tests run, and what they do not; only when asked for"
     "aarch64      cross-built, the unit tests and the CPU device's under qemu; only when asked for"
-    "fuzz         every fuzzer for a minute; only when asked for"
+    "fuzz         every fuzzer for a minute, with one seed: a commit does not fail by luck"
     "abi          exported symbols and structs against the baseline"
     "install      the installed package, used from outside"
     "demo         the demo"
@@ -126,7 +126,7 @@ tier_tsan() { need && need_tritons && build tsan && suite build/tsan -L unit; }
 tier_valgrind() { need valgrind && need_tritons && build release && check valgrind scripts/check-valgrind.sh && show " s$"; }
 # libc6-dbg: the leaks of the dynamic loader that are let go are known by its functions' names.
 tier_faults() { need libc6-dbg && build asan && suite build/asan -L faults -V && show 'points injected'; }
-tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/fuzz.sh 60 && show runs; }
+tier_fuzz() { need clang libclang-rt-14-dev && build fuzz && check fuzz scripts/fuzz.sh --seed 1 60 && show runs; }
 tier_coverage() {
     need && need_tritons && build coverage || return
     find "$root/build/coverage" -name '*.gcda' -delete

@@ -143,7 +143,7 @@ tr_status tr__job_choose_tools(tr__job *job, tr_error **error) {
 /* ---- what the key says of them; found once in a runner's life ---- */
 
 /* What a result looks like: changes with everything that makes other bytes or records of the same input. */
-#define RESULT_FORMAT "0.1.0 1"
+#define RESULT_FORMAT "0.1.0 2"
 
 static void describe_file(tr__buffer *out, const char *path) {
     struct stat info;

@@ -413,15 +413,13 @@ static void refuse_recursion(trcpu_decoder *d, trcpu_part *p, uint32_t depth) {
 static void place_registers(trcpu_decoder *d) {
     trcpu_function *f = d->function;
     f->file_bytes = TRCPU_PREDICATES;
-    for (int predicates = 1; predicates >= 0; predicates--) {
-        if (!predicates) f->file_bytes = (f->file_bytes + 127) & ~127u;
-        for (uint32_t i = 0; i < d->part_count; i++) {
-            trcpu_part *p = &d->parts[i];
-            for (uint32_t r = 0; r < p->ptx->register_count; r++)
-                if ((p->ptx->registers[r].bytes == 0) == (predicates != 0))
-                    p->rows[r] = trcpu_row_take(d, p->ptx->registers[r].bytes);
-        }
+    for (uint32_t i = 0; i < d->part_count; i++) {
+        const trcpu_part *p = &d->parts[i];
+        for (uint32_t r = 0; r < p->ptx->register_count; r++)
+            if (p->ptx->registers[r].bytes == 0) p->rows[r] = trcpu_row_take(d, 0);
     }
+    f->file_bytes = (f->file_bytes + 127) & ~127u;
+    for (uint32_t i = 0; i < d->part_count && !d->result; i++) trcpu_registers_place(d, &d->parts[i]);
     for (uint32_t i = 0; i < d->part_count; i++) d->parts[i].return_row = trcpu_row_take(d, 4);
     d->sink = trcpu_row_take(d, 8);
 }
@@ -491,6 +489,23 @@ static bool is_statement(const trcpu_function *f, uint32_t at, const char *begin
            memmem(s->opcode.at, s->opcode.size, has, strlen(has));
 }
 
+/* The register of an address; NULL: it has none. */
+static const trcpu_operand *address_register(const trcpu_function *f, uint32_t at) {
+    const trcpu_statement *s = f->sources[at].statement;
+    for (uint32_t i = 0; i < s->operand_count; i++)
+        if (s->operands[i].kind == TRCPU_OPERAND_ADDRESS &&
+            s->operands[i].items[0].kind == TRCPU_OPERAND_REGISTER)
+            return &s->operands[i].items[0];
+    return NULL;
+}
+
+/* Do both access the same address, as far as their registers say? */
+static bool same_address(const trcpu_function *f, uint32_t at, uint32_t other) {
+    const trcpu_operand *x = address_register(f, at), *y = address_register(f, other);
+    return x && y && x->reg == y->reg && x->value == y->value &&
+           f->sources[at].function == f->sources[other].function;
+}
+
 /* Compilers make an atomic that hardware lacks a loop: an ordinary load, then compare-and-swap until nobody came
    between. What such a load reads needs no order. */
 static void mark_swaps(trcpu_function *f) {
@@ -499,7 +514,7 @@ static void mark_swaps(trcpu_function *f) {
         for (uint32_t at = swap; at-- > 0;) {
             trcpu_insn *load = &f->code[at];
             if (!is_statement(f, at, "ld.", ".global")) continue;
-            if (load->rows[load->count ? load->count : 1] != f->code[swap].rows[1]) continue;
+            if (!same_address(f, at, swap)) continue;
             load->flags |= TRCPU_BEGINS_SWAP;
             break;
         }

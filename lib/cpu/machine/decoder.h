@@ -75,6 +75,9 @@ uint32_t trcpu_row_special(trcpu_decoder *d, uint32_t special);
 int trcpu_special_find(trcpu_text name); /* -1: none */
 uint32_t trcpu_special_bytes(uint32_t special);
 
+/* register.c: rows for the registers of a part, but for predicates. */
+void trcpu_registers_place(trcpu_decoder *d, trcpu_part *part);
+
 /* operand.c: do the statement's operands fit these letters (see trcpu_form)? If not dry, their rows are taken. */
 bool trcpu_operands_fit(trcpu_decoder *d, const char *letters, const trcpu_statement *s, bool dry);
 

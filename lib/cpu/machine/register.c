@@ -25,7 +25,8 @@ typedef struct registers { /* of a part */
 typedef void visit(registers *r, uint32_t reg, uint32_t statement, bool written);
 
 /* All registers of rows in an operand; `written`: were it the first. */
-static void visit_operand(registers *r, const trcpu_operand *o, uint32_t statement, bool written, visit *each) {
+static void visit_operand(registers *r, const trcpu_operand *o, uint32_t statement, bool written,
+                          visit *each) {
     if (o->kind == TRCPU_OPERAND_REGISTER && r->part->ptx->registers[o->reg].bytes)
         each(r, o->reg, statement, written);
     for (uint32_t i = 0; i < o->count; i++)

@@ -33,7 +33,8 @@ typedef struct trcpu_range { /* of device addresses: [low, high), as a handler m
 typedef struct trcpu_copy { /* a cp.async that has not landed */
     const trcpu_insn *insn;
     uint32_t mask, bytes, group;
-    bool whole, lines; /* no lane reads a part of its bytes; four lanes each fill a line (lanes/line.h) */
+    bool whole, lines,
+        runs; /* no lane reads a part of its bytes; four each fill a line (lanes/line.h), read 64 bytes */
     uint32_t to[32], size[32];
     const char *from[32];
 } trcpu_copy;

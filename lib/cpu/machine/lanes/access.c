@@ -293,6 +293,14 @@ TRCPU_INLINE const trcpu_insn *access_shared(trcpu_warp *warp, const trcpu_insn 
             load_all(warp, values, shared + address[0], bytes, count);
         return insn + 1;
     }
+    if (mask == ~0u && plain && count == 1 && bytes >= 4 && fill_chunks(address, bytes)) {
+        char *row = ROW_AT(char, values[0]);
+        for (uint32_t l = 0; l < 32; l += 16 / bytes, row += 16) {
+            char *chunk = shared + address[l];
+            memcpy(write ? chunk : row, write ? row : chunk, 16);
+        }
+        return insn + 1;
+    }
     if (write)
         store_apart_shared(warp, mask, values, address, bytes, count, width);
     else

@@ -37,10 +37,19 @@ static bool shadow_copy(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
     return true;
 }
 
+/* Does every fourth lane read where the next three go on? */
+TRCPU_INLINE bool are_runs(const uint64_t from[32]) {
+    uint64_t first[32];
+    uint32_t apart;
+    first_of_four64(first, from);
+    SET_LANES(apart, from[l] != first[l] + 16 * (l % 4));
+    return !apart;
+}
+
 /* It will be there when it lands. */
 static void prefetch(const trcpu_copy *copy, uint32_t reading) {
     if (reading == ~0u)
-        for (uint32_t l = 0; l < 32; l += copy->lines ? 4 : 1) __builtin_prefetch(copy->from[l]);
+        for (uint32_t l = 0; l < 32; l += copy->runs ? 4 : 1) __builtin_prefetch(copy->from[l]);
 }
 
 /* rows: to, from, bytes of a lane, optionally how many of them to read (the rest is zeros). */
@@ -104,6 +113,7 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
         }
     }
     LANES copy->from[l] = copy->size[l] ? trcpu_host_of(source[l]) : zeros;
+    copy->runs = copy->lines && reading == ~0u && whole && are_runs(source);
     prefetch(copy, reading);
     if (warp->shadow && !shadow_copy(warp, insn, mask, copy)) return TRCPU_LEAVE;
     if (reading && warp->watch) {
@@ -140,6 +150,10 @@ static void shadow_landing(const trcpu_warp *warp, const trcpu_copy *copy) {
 static void land(trcpu_warp *warp, const trcpu_copy *copy) {
     char *shared = warp->shared;
     if (warp->shadow) shadow_landing(warp, copy);
+    if (copy->runs) {
+        for (uint32_t l = 0; l < 32; l += 4) fill_line(shared, copy->to[l], copy->from[l]);
+        return;
+    }
     if (copy->mask == ~0u && copy->bytes == 16 && copy->whole) {
         for (uint32_t l = 0; l < 32; l++) memcpy(shared + copy->to[l], copy->from[l], 16);
         return;

@@ -107,6 +107,25 @@ TRCPU_INLINE uint32_t signs_of(const int32_t lanes[32]) {
         bits = signs_of(holds_);                                                                             \
     } while (0)
 
+/* To each lane the value of the first of its four. */
+TRCPU_INLINE void first_of_four(uint32_t first[32], const uint32_t value[32]) {
+#ifdef __AVX512F__
+    for (uint32_t l = 0; l < 32; l += 16)
+        _mm512_storeu_si512(first + l, _mm512_shuffle_epi32(_mm512_loadu_si512(value + l), _MM_PERM_AAAA));
+#else
+    for (uint32_t l = 0; l < 32; l++) first[l] = value[l & ~3u];
+#endif
+}
+
+TRCPU_INLINE void first_of_four64(uint64_t first[32], const uint64_t value[32]) {
+#ifdef __AVX512F__
+    for (uint32_t l = 0; l < 32; l += 8)
+        _mm512_storeu_si512(first + l, _mm512_permutex_epi64(_mm512_loadu_si512(value + l), 0));
+#else
+    for (uint32_t l = 0; l < 32; l++) first[l] = value[l & ~3u];
+#endif
+}
+
 /* A predicate's new value in the lanes that execute. */
 static inline void set_predicate(uint32_t *predicate, uint32_t value, uint32_t mask) {
     *predicate = (*predicate & ~mask) | (value & mask);

@@ -1,41 +1,34 @@
 /* Lines of shared memory, 64 bytes, and their cells in the shadow: where the lanes of a warp take 16 bytes each, four of them
-   mostly fill a line, if not in order (a swizzle). Then its cells are decided and noted together. What isn't plain for all
-   four is left as it was, for a closer look. */
+   mostly fill a line, in order or swizzled. Then its cells are decided and noted together. */
 #ifndef TRCPU_LINE_H
 #define TRCPU_LINE_H
 
+#include "machine/lanes/lanes.h"
 #include "machine/lanes/quad.h"
-#include "machine/shadow.h"
+
+/* Does every fourth lane begin a line, which the next three fill, the k-th at its place xor k? */
+TRCPU_INLINE bool are_lines(const uint32_t at[32]) {
+    uint32_t first[32], apart;
+    first_of_four(first, at);
+    SET_LANES(apart, at[l] != (first[l] ^ 16 * (l % 4)));
+    return !apart;
+}
 
 #ifdef __AVX512F__
+/* 64 bytes to such a line, whose first lane is at `at`. */
+TRCPU_INLINE void fill_line(char *shared, uint32_t at, const char *from) {
+    const quad order = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    const quad places = _mm512_xor_si512(order, _mm512_set1_epi64(at / 8 % 8));
+    _mm512_storeu_si512(shared + (at & ~63u), _mm512_permutexvar_epi64(places, _mm512_loadu_si512(from)));
+}
+
 typedef quad line; /* of cells */
 
-enum {
-    WRITE = 0x1111,
-    READ = 0x2222,
-    READERS = 0x4444,
-    SOURCE = 0x8888,
-    ALL_WORDS = 0xffff
-}; /* of its cells */
+enum { WRITE = 0x1111, READ = 0x2222, SOURCE = 0x8888, ALL_WORDS = 0xffff }; /* of its cells */
 
 /* The same word in each cell. */
 TRCPU_INLINE line set_word(line cells, uint32_t word, uint32_t value) {
     return _mm512_mask_set1_epi32(cells, (__mmask16)word, (int)value);
-}
-
-/* Is each four lanes' every chunk of one line? */
-TRCPU_INLINE bool are_lines(const uint32_t at[32]) {
-    const __m512i inside = _mm512_set1_epi32(63), one = _mm512_set1_epi32(1);
-    uint32_t all = ~0u;
-    for (uint32_t l = 0; l < 32; l += 16) {
-        const __m512i a = _mm512_loadu_si512(at + l), first = _mm512_shuffle_epi32(a, _MM_PERM_AAAA);
-        __m512i chunks = _mm512_sllv_epi32(one, _mm512_srli_epi32(_mm512_and_si512(a, inside), 4));
-        chunks = _mm512_or_si512(chunks, _mm512_shuffle_epi32(chunks, _MM_PERM_CDAB));
-        chunks = _mm512_or_si512(chunks, _mm512_shuffle_epi32(chunks, _MM_PERM_BADC));
-        all &= _mm512_cmple_epu32_mask(_mm512_xor_si512(a, first), inside) &
-               _mm512_cmpeq_epi32_mask(chunks, _mm512_set1_epi32(15));
-    }
-    return all == ALL_WORDS;
 }
 
 /* The cells that the four lanes from `at` on fill. */
@@ -43,7 +36,7 @@ TRCPU_INLINE trcpu_cell *line_at(const trcpu_view *v, const uint32_t *at) {
     return (trcpu_cell *)(void *)((char *)v->chunks + (*at & ~63u));
 }
 
-/* A bit for each lane whose cell wants a closer look; as trcpu_view_write_chunks. */
+/* As trcpu_view_write_chunks: a bit for each lane whose cell wants a closer look. One by one: a line may come twice. */
 TRCPU_INLINE uint32_t write_lines(const trcpu_view *v, const uint32_t at[32], uint32_t write) {
     const line most = set_word(set_word(_mm512_set1_epi32(-1), WRITE, v->last), READ, v->floor);
     const line written = set_word(set_word(_mm512_setzero_si512(), WRITE, write), SOURCE, v->insn);
@@ -58,26 +51,23 @@ TRCPU_INLINE uint32_t write_lines(const trcpu_view *v, const uint32_t at[32], ui
     return left;
 }
 
+/* As trcpu_view_land_chunks. */
 TRCPU_INLINE uint32_t land_lines(const trcpu_view *v, const uint32_t at[32]) {
     const line pending = _mm512_set1_epi32((int)TRCPU_SHADOW_PENDING);
     const line now = _mm512_set1_epi32((int)trcpu_view_now(v));
-    uint32_t left = 0;
-    for (uint32_t l = 0; l < 32; l += 4) {
-        trcpu_cell *cells = line_at(v, at + l);
-        const line found = _mm512_loadu_si512(cells);
-        if (_mm512_mask_cmpeq_epi32_mask(WRITE, found, pending) == WRITE)
-            _mm512_storeu_si512(cells, _mm512_mask_mov_epi32(found, WRITE, now));
-        else
-            left |= 15u << l;
-    }
-    return left;
+    line differ = _mm512_setzero_si512();
+    for (uint32_t l = 0; l < 32; l += 4)
+        differ = _mm512_or_si512(differ, _mm512_xor_si512(_mm512_loadu_si512(line_at(v, at + l)), pending));
+    if (_mm512_mask_test_epi32_mask(WRITE, differ, differ)) return trcpu_view_land_chunks(v, at, ~0u);
+    for (uint32_t l = 0; l < 32; l += 4) _mm512_mask_storeu_epi32(line_at(v, at + l), WRITE, now);
+    return 0;
 }
 
 TRCPU_INLINE quad gather_quad(const char *base, const uint32_t at[4]) {
     return join_quad(base + at[0], base + at[1], base + at[2], base + at[3]);
 }
 
-/* Chunks that lie apart, four at a time: as trcpu_view_read_chunks where none of them was read at this time, or each. */
+/* Chunks apart, four at a time: as trcpu_view_read_chunks where none of them was read at this time, or each. */
 TRCPU_INLINE uint32_t read_chunks(const trcpu_view *v, const uint32_t *at, uint32_t count) {
     char *const chunks = (char *)v->chunks;
     const line least = set_word(_mm512_setzero_si512(), WRITE, v->low);
@@ -103,7 +93,7 @@ TRCPU_INLINE uint32_t read_chunks(const trcpu_view *v, const uint32_t *at, uint3
     return left;
 }
 
-/* Written now. */
+/* The same of chunks written now. */
 TRCPU_INLINE uint32_t write_chunks(const trcpu_view *v, const uint32_t *at, uint32_t count) {
     char *const chunks = (char *)v->chunks;
     const line most = set_word(set_word(_mm512_set1_epi32(-1), WRITE, v->last), READ, v->floor);
@@ -117,9 +107,8 @@ TRCPU_INLINE uint32_t write_chunks(const trcpu_view *v, const uint32_t *at, uint
     return left;
 }
 #else
-TRCPU_INLINE bool are_lines(const uint32_t at[32]) {
-    (void)at;
-    return false;
+TRCPU_INLINE void fill_line(char *shared, uint32_t at, const char *from) {
+    for (uint32_t k = 0; k < 4; k++) memcpy(shared + (at ^ 16 * k), from + 16 * k, 16);
 }
 
 TRCPU_INLINE uint32_t write_lines(const trcpu_view *v, const uint32_t at[32], uint32_t write) {

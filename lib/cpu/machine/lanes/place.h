@@ -90,8 +90,12 @@ TRCPU_INLINE trcpu_view view_of(const trcpu_warp *warp, const trcpu_insn *insn) 
 /* Do the lanes, from the first on, fill chunks of 16 bytes, each lane of `bytes` its part of one? */
 TRCPU_INLINE bool fill_chunks(const uint32_t address[32], uint32_t bytes) {
     const uint32_t lanes = 16 / bytes;
-    uint32_t apart;
-    SET_LANES(apart, address[l] != (address[l & ~(lanes - 1)] & ~15u) + l % lanes * bytes);
+    uint32_t first[32], apart;
+    if (lanes == 4)
+        first_of_four(first, address);
+    else
+        for (uint32_t l = 0; l < 32; l++) first[l] = address[l & ~(lanes - 1)];
+    SET_LANES(apart, address[l] != (first[l] & ~15u) + l % lanes * bytes);
     return !apart;
 }
 

@@ -88,6 +88,12 @@ static void reads_names(void **state) {
 #define LONG     "mov.u32 %r9, 0; again: add.u32 %r9, %r9, 1; setp.ne.u32 %p1, %r9, 3000000; @%p1 bra again;\n"
 #define SPIN     "again: ld.volatile.global.u32 %r9, [%rd1]; setp.eq.u32 %p1, %r9, 0; @%p1 bra again;\n"
 #define CP_ASYNC "cp.async.ca.shared.global [%r3], [%rd3], 4; cp.async.commit_group;\n"
+/* 16 bytes a thread, four threads a line of 64 bytes; %r8: where they go, %rd8: where they come from. */
+#define FILL "cp.async.cg.shared.global [%r8], [%rd8], 16;\n"
+#define LINES                                                                                                \
+    "shl.b32 %r8, %r0, 4; cvt.u64.u32 %rd8, %r8; add.u64 %rd8, %rd8, %rd1; xor.b32 %r8, %r8, 48;\n"          \
+    "add.u32 %r8, %r8, %r2;\n" FILL
+#define LANDED "cp.async.wait_all; bar.sync 0;\n"
 
 static const struct {
     const char *name, *body;
@@ -110,6 +116,16 @@ static const struct {
      1, 64, NULL},
     {"missing-wait", CP_ASYNC "ld.shared.u32 %r9, [%r3];", 1, 32, NULL},
     {"missing-wait", CP_ASYNC "cp.async.wait_group 1; st.shared.u32 [%r3], %r0;", 1, 32, NULL},
+    {"missing-wait", LINES "ld.shared.v4.u32 {%r10, %r11, %r12, %r13}, [%r8];", 1, 32, NULL},
+    {"missing-wait", LINES "add.u64 %rd8, %rd8, 1024;\n" FILL, 1, 32, NULL},
+    {"race-shared", /* the first warp fills what the second, which came last, has just read */
+     LINES LANDED "setp.lt.u32 %p1, %r0, 32; @!%p1 ld.shared.v4.u32 {%r10, %r11, %r12, %r13}, [%r8+-512];\n"
+                  "@%p1 " FILL,
+     1, 64, NULL},
+    {"race-shared", /* … has just written */
+     LINES LANDED "setp.lt.u32 %p1, %r0, 32; @!%p1 st.shared.v4.u32 [%r8+-512], {%r0, %r0, %r0, %r0};\n"
+                  "@%p1 " FILL,
+     1, 64, NULL},
     {"barrier-divergence", PARTIAL, 1, 32, NULL},
     {"deadlock", SPIN, 1, 32, "infinite-loop"},
     {"deadlock", SPIN, 3, 64, "infinite-loop"},
@@ -184,6 +200,10 @@ static const struct {
      1, 128},
     {CP_ASYNC "cp.async.wait_group 0; ld.shared.u32 %r9, [%r3]; bar.sync 0; xor.b32 %r9, %r3, 128;\n"
               "ld.shared.u32 %r9, [%r9];",
+     2, 64},
+    {LINES FILL LANDED "ld.shared.v4.u32 {%r10, %r11, %r12, %r13}, [%r8]; xor.b32 %r9, %r8, 512;\n"
+                       "ld.shared.v4.u32 {%r10, %r11, %r12, %r13}, [%r9]; bar.sync 0;\n" FILL LANDED
+                       "ld.shared.v4.u32 {%r10, %r11, %r12, %r13}, [%r9];",
      2, 64},
     /* a lock around a counter, CTAs in any order */
     {"setp.ne.u32 %p1, %r0, 0; @%p1 bra done; again: atom.acquire.gpu.global.cas.b32 %r9, [%rd1], 0, 1;\n"

@@ -391,6 +391,12 @@ bool trcpu_shadow_write_range(trcpu_warp *warp, const trcpu_insn *insn, uint32_t
     return true;
 }
 
+const char trcpu_zeros[64];
+
+static bool is_zero(const char *from) {
+    return from >= trcpu_zeros && from < trcpu_zeros + sizeof trcpu_zeros;
+}
+
 /* Another copy, of any warp, brings the same bytes to the same place. */
 static bool is_brought_already(const trcpu_warp *warp, uint32_t at, const char *from) {
     const trcpu_cta *cta = warp->cta;
@@ -399,7 +405,10 @@ static bool is_brought_already(const trcpu_warp *warp, uint32_t at, const char *
             const trcpu_copy *copy = trcpu_warp_copy(&cta->warps[w], k);
             for (uint32_t rest = copy->mask; rest; rest &= rest - 1) {
                 uint32_t l = (uint32_t)__builtin_ctz(rest);
-                if (at - copy->to[l] < copy->bytes && copy->from[l] + (at - copy->to[l]) == from) return true;
+                const uint32_t inside = at - trcpu_copy_to(copy, l);
+                const char *source = trcpu_copy_from(copy, l);
+                if (inside < copy->bytes && (source + inside == from || (is_zero(source) && is_zero(from))))
+                    return true;
             }
         }
     return false;

@@ -33,11 +33,23 @@ typedef struct trcpu_range { /* of device addresses: [low, high), as a handler m
 typedef struct trcpu_copy { /* a cp.async that has not landed */
     const trcpu_insn *insn;
     uint32_t mask, bytes, group;
-    bool whole, lines,
-        runs; /* no lane reads a part of its bytes; four each fill a line (lanes/line.h), read 64 bytes */
-    uint32_t to[32], size[32];
-    const char *from[32];
+    /* in lines: four lanes each read 64 bytes side by side, and fill a line (lanes/line.h): to and from have the first lanes';
+       whole: no lane reads a part of its bytes, and there are no sizes */
+    bool in_lines, whole;
+    uint32_t to[32];
+    const char *from[32]; /* trcpu_zeros: nothing is read */
+    uint32_t size[32];
 } trcpu_copy;
+
+extern const char trcpu_zeros[64];
+
+static inline uint32_t trcpu_copy_to(const trcpu_copy *copy, uint32_t lane) {
+    return copy->in_lines ? copy->to[lane / 4] ^ 16 * (lane % 4) : copy->to[lane];
+}
+
+static inline const char *trcpu_copy_from(const trcpu_copy *copy, uint32_t lane) {
+    return copy->in_lines ? copy->from[lane / 4] + 16 * (lane % 4) : copy->from[lane];
+}
 
 /* woken: no longer blocked, its path is yet to be selected */
 typedef enum trcpu_warp_state {

@@ -4,9 +4,6 @@
 
 #include <stdlib.h>
 
-/* What lanes bring that read nothing. */
-static const char zeros[16];
-
 static bool more_room(trcpu_warp *warp) {
     uint32_t room = warp->copy_room ? 2 * warp->copy_room : 16;
     trcpu_copy *larger = malloc(room * sizeof *larger);
@@ -27,12 +24,13 @@ static trcpu_copy *new_copy(trcpu_warp *warp) {
 /* In the shadow it is under way from now on. */
 static bool shadow_copy(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask, const trcpu_copy *copy) {
     const trcpu_view v = view_of(warp, insn);
-    uint32_t left = copy->lines         ? write_lines(&v, copy->to, TRCPU_SHADOW_PENDING)
+    uint32_t left = copy->in_lines      ? write_lines(&v, copy->to, TRCPU_SHADOW_PENDING)
                     : copy->bytes == 16 ? trcpu_view_write_chunks(&v, copy->to, mask, TRCPU_SHADOW_PENDING)
                                         : mask;
     for (; left; left &= left - 1) {
         const uint32_t l = (uint32_t)__builtin_ctz(left);
-        if (!trcpu_shadow_start(warp, insn, l, copy->to[l], copy->bytes, copy->from[l])) return false;
+        if (!trcpu_shadow_start(warp, insn, l, trcpu_copy_to(copy, l), copy->bytes, trcpu_copy_from(copy, l)))
+            return false;
     }
     return true;
 }
@@ -46,10 +44,48 @@ TRCPU_INLINE bool are_runs(const uint64_t from[32]) {
     return !apart;
 }
 
-/* It will be there when it lands. */
-static void prefetch(const trcpu_copy *copy, uint32_t reading) {
-    if (reading == ~0u)
-        for (uint32_t l = 0; l < 32; l += copy->runs ? 4 : 1) __builtin_prefetch(copy->from[l]);
+/* From where to where, and what will be there when it lands is fetched. */
+TRCPU_INLINE void keep_places(trcpu_copy *copy, const uint32_t to[32], const uint64_t from[32]) {
+    copy->in_lines = copy->mask == ~0u && copy->bytes == 16 && copy->whole && are_lines(to) && are_runs(from);
+    if (copy->in_lines) {
+        for (uint32_t l = 0; l < 8; l++) copy->to[l] = to[4 * l];
+        for (uint32_t l = 0; l < 8; l++) copy->from[l] = (const char *)(uintptr_t)from[4 * l];
+    } else {
+        memcpy(copy->to, to, sizeof copy->to);
+        memcpy(copy->from, from, sizeof copy->from);
+    }
+    for (uint32_t l = 0; l < (copy->in_lines ? 8 : copy->mask == ~0u ? 32 : 0); l++)
+        __builtin_prefetch(copy->from[l]);
+}
+
+/* Where the lanes read, each `size` of `bytes`; those that read nothing, from zeros. False: there is a fault. */
+TRCPU_INLINE bool find_sources(trcpu_warp *warp, const trcpu_insn *insn, uint32_t reading, bool whole,
+                               const uint64_t source[32], const uint32_t size[32], uint32_t bytes) {
+    if (!reading || (whole && all_in_range(warp, insn, reading, source, bytes))) return true;
+    for (uint32_t rest = reading; rest; rest &= rest - 1) {
+        const uint32_t l = (uint32_t)__builtin_ctz(rest);
+        trcpu_range *range = &warp->ranges[insn->slot];
+        const bool aligned = !(source[l] & (bytes - 1));
+        if (aligned && source[l] >= range->low && source[l] < range->high &&
+            size[l] <= range->high - source[l])
+            continue;
+        if (aligned && trcpu_run_reaches(warp->launch, source[l], size[l], false, range)) continue;
+        trcpu_fault_access(warp, insn, l, source[l], aligned ? size[l] & -size[l] : bytes, TRCPU_SPACE_GLOBAL,
+                           false);
+        return false;
+    }
+    return true;
+}
+
+static bool watch_sources(trcpu_warp *warp, const trcpu_insn *insn, uint32_t reading, bool whole,
+                          const uint64_t source[32], const uint32_t size[32], uint32_t bytes) {
+    if (!reading || !warp->watch) return true;
+    if (whole) return trcpu_watch_lanes(warp, insn, reading, source, bytes, TRCPU_WATCH_READ);
+    for (uint32_t rest = reading; rest; rest &= rest - 1) {
+        const uint32_t l = (uint32_t)__builtin_ctz(rest);
+        if (!trcpu_watch_range(warp, insn, l, source[l], size[l], TRCPU_WATCH_READ)) return false;
+    }
+    return true;
 }
 
 /* rows: to, from, bytes of a lane, optionally how many of them to read (the rest is zeros). */
@@ -63,68 +99,39 @@ TRCPU_INLINE const trcpu_insn *start(trcpu_warp *warp, const trcpu_insn *insn, u
     if (!copy)
         return trcpu_fault_report(warp, insn, (uint32_t)__builtin_ctz(mask), 2, "out-of-memory",
                                   "no memory for a cp.async");
+    const uint32_t *to = ROW(uint32_t, 0), *asked = with_size ? ROW(uint32_t, 3) : NULL;
+    const uint64_t *source = ROW(uint64_t, 1);
+    const uint32_t ignored = ignores ? *PREDICATE(3) : 0;
+    uint64_t from[32];
+    uint32_t size[32], none, parts, lane;
+    if (with_size)
+        LANES size[l] = asked[l] > bytes ? bytes : asked[l];
+    else
+        LANES size[l] = ignored >> l & 1 ? 0 : bytes;
+    SET_LANES(none, size[l] == 0);
+    SET_LANES(parts, size[l] != bytes);
+    if (!all_in_shared(warp, mask, to, bytes)) ACTIVE_LANES {
+            if (!place_lane(warp, insn, l, to[l], bytes, TRCPU_SPACE_SHARED, true)) return TRCPU_LEAVE;
+            if (to[l] < warp->shared_bytes) continue; /* another CTA's it can't fill */
+            return trcpu_fault_access(warp, insn, l, to[l], bytes, TRCPU_SPACE_SHARED, true);
+        }
+    const trcpu_flight *flight = in_flight(warp, mask, to, bytes, true, &lane);
+    if (flight) return trcpu_inflight_report(warp, insn, lane, flight, to[lane], true);
+    const uint32_t reading = mask & ~none;
+    const bool whole = !(parts & reading);
+    if (!find_sources(warp, insn, reading, whole, source, size, bytes)) return TRCPU_LEAVE;
+    const uint64_t nothing = (uint64_t)(uintptr_t)trcpu_zeros;
+    LANES from[l] = size[l] ? (uint64_t)(uintptr_t)trcpu_host_of(source[l]) : nothing + 16 * (l % 4);
     copy->insn = insn;
     copy->mask = mask;
     copy->bytes = bytes;
     copy->group = warp->copy_group;
-    const uint32_t *to = ROW(uint32_t, 0), *size = with_size ? ROW(uint32_t, 3) : NULL;
-    const uint64_t *from = ROW(uint64_t, 1);
-    uint64_t source[32];
-    uint32_t none, parts;
-    LANES copy->to[l] = to[l];
-    LANES source[l] = from[l];
-    if (with_size) {
-        LANES copy->size[l] = size[l] > bytes ? bytes : size[l];
-    } else if (ignores) {
-        uint32_t ignored = *PREDICATE(3);
-        LANES copy->size[l] = ignored >> l & 1 ? 0 : bytes;
-    } else {
-        LANES copy->size[l] = bytes;
-    }
-    SET_LANES(none, copy->size[l] == 0);
-    SET_LANES(parts, copy->size[l] != bytes);
-    if (!all_in_shared(warp, mask, copy->to, bytes)) ACTIVE_LANES {
-            if (!place_lane(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED, true)) return TRCPU_LEAVE;
-            if (copy->to[l] < warp->shared_bytes) continue; /* another CTA's it can't fill */
-            return trcpu_fault_access(warp, insn, l, copy->to[l], bytes, TRCPU_SPACE_SHARED, true);
-        }
-    uint32_t lane;
-    const trcpu_flight *flight = in_flight(warp, mask, copy->to, bytes, true, &lane);
-    if (flight) return trcpu_inflight_report(warp, insn, lane, flight, copy->to[lane], true);
-    const uint32_t reading = mask & ~none;
-    const bool whole = copy->whole = !(parts & reading);
-    copy->lines = mask == ~0u && bytes == 16 && are_lines(copy->to);
-    if (reading && !(whole && all_in_range(warp, insn, reading, source, bytes))) {
-        for (uint32_t l = 0; l < 32; l++) {
-            if (!(reading >> l & 1)) continue;
-            if (source[l] & (bytes - 1)) {
-                trcpu_fault_access(warp, insn, l, source[l], bytes, TRCPU_SPACE_GLOBAL, false);
-                return TRCPU_LEAVE;
-            }
-            trcpu_range *range = &warp->ranges[insn->slot];
-            if (source[l] >= range->low && source[l] < range->high &&
-                copy->size[l] <= range->high - source[l])
-                continue;
-            if (!trcpu_run_reaches(warp->launch, source[l], copy->size[l], false, range)) {
-                trcpu_fault_access(warp, insn, l, source[l], copy->size[l] & -copy->size[l],
-                                   TRCPU_SPACE_GLOBAL, false);
-                return TRCPU_LEAVE;
-            }
-        }
-    }
-    LANES copy->from[l] = copy->size[l] ? trcpu_host_of(source[l]) : zeros;
-    copy->runs = copy->lines && reading == ~0u && whole && are_runs(source);
-    prefetch(copy, reading);
-    if (warp->shadow && !shadow_copy(warp, insn, mask, copy)) return TRCPU_LEAVE;
-    if (reading && warp->watch) {
-        if (whole && !trcpu_watch_lanes(warp, insn, reading, source, bytes, TRCPU_WATCH_READ))
-            return TRCPU_LEAVE;
-        for (uint32_t rest = whole ? 0 : reading; rest; rest &= rest - 1) {
-            uint32_t l = (uint32_t)__builtin_ctz(rest);
-            if (!trcpu_watch_range(warp, insn, l, source[l], copy->size[l], TRCPU_WATCH_READ))
-                return TRCPU_LEAVE;
-        }
-    }
+    copy->whole = whole;
+    if (!whole) memcpy(copy->size, size, sizeof size);
+    keep_places(copy, to, from);
+    if ((warp->shadow && !shadow_copy(warp, insn, mask, copy)) ||
+        !watch_sources(warp, insn, reading, whole, source, size, bytes))
+        return TRCPU_LEAVE;
     warp->copy_count++;
     return insn + 1;
 }
@@ -141,17 +148,18 @@ HANDLER(copy_unless) {
 
 static void shadow_landing(const trcpu_warp *warp, const trcpu_copy *copy) {
     const trcpu_view v = view_of(warp, copy->insn);
-    uint32_t left = copy->lines         ? land_lines(&v, copy->to)
+    uint32_t left = copy->in_lines      ? land_lines(&v, copy->to)
                     : copy->bytes == 16 ? trcpu_view_land_chunks(&v, copy->to, copy->mask)
                                         : copy->mask;
-    for (; left; left &= left - 1) trcpu_view_land(&v, copy->to[__builtin_ctz(left)] / 4, copy->bytes / 4);
+    for (; left; left &= left - 1)
+        trcpu_view_land(&v, trcpu_copy_to(copy, (uint32_t)__builtin_ctz(left)) / 4, copy->bytes / 4);
 }
 
 static void land(trcpu_warp *warp, const trcpu_copy *copy) {
     char *shared = warp->shared;
     if (warp->shadow) shadow_landing(warp, copy);
-    if (copy->runs) {
-        for (uint32_t l = 0; l < 32; l += 4) fill_line(shared, copy->to[l], copy->from[l]);
+    if (copy->in_lines) {
+        for (uint32_t l = 0; l < 8; l++) fill_line(shared, copy->to[l], copy->from[l]);
         return;
     }
     if (copy->mask == ~0u && copy->bytes == 16 && copy->whole) {
@@ -159,10 +167,9 @@ static void land(trcpu_warp *warp, const trcpu_copy *copy) {
         return;
     }
     for (uint32_t rest = copy->mask; rest; rest &= rest - 1) {
-        uint32_t l = (uint32_t)__builtin_ctz(rest);
-        char *to = shared + copy->to[l];
-        memcpy(to, copy->from[l], copy->size[l]);
-        memset(to + copy->size[l], 0, copy->bytes - copy->size[l]);
+        const uint32_t l = (uint32_t)__builtin_ctz(rest), size = copy->whole ? copy->bytes : copy->size[l];
+        memcpy(shared + copy->to[l], copy->from[l], size);
+        memset(shared + copy->to[l] + size, 0, copy->bytes - size);
     }
 }
 

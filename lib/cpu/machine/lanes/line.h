@@ -31,36 +31,38 @@ TRCPU_INLINE line set_word(line cells, uint32_t word, uint32_t value) {
     return _mm512_mask_set1_epi32(cells, (__mmask16)word, (int)value);
 }
 
-/* The cells that the four lanes from `at` on fill. */
-TRCPU_INLINE trcpu_cell *line_at(const trcpu_view *v, const uint32_t *at) {
-    return (trcpu_cell *)(void *)((char *)v->chunks + (*at & ~63u));
+/* The cells of the line that `at` lies in. */
+TRCPU_INLINE trcpu_cell *line_at(const trcpu_view *v, uint32_t at) {
+    return (trcpu_cell *)(void *)((char *)v->chunks + (at & ~63u));
 }
 
-/* As trcpu_view_write_chunks: a bit for each lane whose cell wants a closer look. One by one: a line may come twice. */
-TRCPU_INLINE uint32_t write_lines(const trcpu_view *v, const uint32_t at[32], uint32_t write) {
+/* Eight lines, four lanes each: a bit for each lane whose cell wants a closer look. One by one: a line may come twice. */
+TRCPU_INLINE uint32_t write_lines(const trcpu_view *v, const uint32_t at[8], uint32_t write) {
     const line most = set_word(set_word(_mm512_set1_epi32(-1), WRITE, v->last), READ, v->floor);
     const line written = set_word(set_word(_mm512_setzero_si512(), WRITE, write), SOURCE, v->insn);
     uint32_t left = 0;
-    for (uint32_t l = 0; l < 32; l += 4) {
-        trcpu_cell *cells = line_at(v, at + l);
+    for (uint32_t i = 0; i < 8; i++) {
+        trcpu_cell *cells = line_at(v, at[i]);
         if (_mm512_cmple_epu32_mask(_mm512_loadu_si512(cells), most) == ALL_WORDS)
             _mm512_storeu_si512(cells, written);
         else
-            left |= 15u << l;
+            left |= 15u << 4 * i;
     }
     return left;
 }
 
-/* As trcpu_view_land_chunks. */
-TRCPU_INLINE uint32_t land_lines(const trcpu_view *v, const uint32_t at[32]) {
+TRCPU_INLINE uint32_t land_lines(const trcpu_view *v, const uint32_t at[8]) {
     const line pending = _mm512_set1_epi32((int)TRCPU_SHADOW_PENDING);
     const line now = _mm512_set1_epi32((int)trcpu_view_now(v));
-    line differ = _mm512_setzero_si512();
-    for (uint32_t l = 0; l < 32; l += 4)
-        differ = _mm512_or_si512(differ, _mm512_xor_si512(_mm512_loadu_si512(line_at(v, at + l)), pending));
-    if (_mm512_mask_test_epi32_mask(WRITE, differ, differ)) return trcpu_view_land_chunks(v, at, ~0u);
-    for (uint32_t l = 0; l < 32; l += 4) _mm512_mask_storeu_epi32(line_at(v, at + l), WRITE, now);
-    return 0;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        trcpu_cell *cells = line_at(v, at[i]);
+        if (_mm512_mask_cmpeq_epi32_mask(WRITE, _mm512_loadu_si512(cells), pending) == WRITE)
+            _mm512_mask_storeu_epi32(cells, WRITE, now);
+        else
+            left |= 15u << 4 * i;
+    }
+    return left;
 }
 
 TRCPU_INLINE quad gather_quad(const char *base, const uint32_t at[4]) {
@@ -111,12 +113,20 @@ TRCPU_INLINE void fill_line(char *shared, uint32_t at, const char *from) {
     for (uint32_t k = 0; k < 4; k++) memcpy(shared + (at ^ 16 * k), from + 16 * k, 16);
 }
 
-TRCPU_INLINE uint32_t write_lines(const trcpu_view *v, const uint32_t at[32], uint32_t write) {
-    return trcpu_view_write_chunks(v, at, ~0u, write);
+TRCPU_INLINE void chunks_of_lines(uint32_t chunks[32], const uint32_t at[8]) {
+    for (uint32_t l = 0; l < 32; l++) chunks[l] = at[l / 4] ^ 16 * (l % 4);
 }
 
-TRCPU_INLINE uint32_t land_lines(const trcpu_view *v, const uint32_t at[32]) {
-    return trcpu_view_land_chunks(v, at, ~0u);
+TRCPU_INLINE uint32_t write_lines(const trcpu_view *v, const uint32_t at[8], uint32_t write) {
+    uint32_t chunks[32];
+    chunks_of_lines(chunks, at);
+    return trcpu_view_write_chunks(v, chunks, ~0u, write);
+}
+
+TRCPU_INLINE uint32_t land_lines(const trcpu_view *v, const uint32_t at[8]) {
+    uint32_t chunks[32];
+    chunks_of_lines(chunks, at);
+    return trcpu_view_land_chunks(v, chunks, ~0u);
 }
 
 TRCPU_INLINE uint32_t read_chunks(const trcpu_view *v, const uint32_t *at, uint32_t count) {

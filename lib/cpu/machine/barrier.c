@@ -2,16 +2,7 @@
 #include "machine/checks.h"
 #include "machine/warp.h"
 
-#include <string.h>
-
 enum { RED_POPC = 1, RED_AND = 2, RED_OR = 3 }; /* the mode of a bar.red, as its form has it */
-
-/* Threads that have not exited, whole warps: what a barrier without a count waits for. */
-static uint32_t threads_left(const trcpu_cta *cta) {
-    uint32_t n = 0;
-    for (uint32_t w = 0; w < cta->warp_count; w++) n += cta->warps[w].live ? 32 : 0;
-    return n;
-}
 
 /* A bar.red leaves its result in a register: op[0]. */
 static void give_result(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
@@ -26,9 +17,10 @@ static void give_result(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
     }
 }
 
+/* A barrier without a count waits for all that have not exited. */
 static bool complete(const trcpu_cta *cta, const trcpu_barrier *barrier) {
     return barrier->arrived &&
-           barrier->arrived >= (barrier->expected ? barrier->expected : threads_left(cta));
+           barrier->arrived >= (barrier->expected ? barrier->expected : cta->threads_left);
 }
 
 /* The warp has waited at the barrier: it knows what all did before. */
@@ -83,7 +75,7 @@ const trcpu_insn *trcpu_barrier_wait(trcpu_warp *warp, const trcpu_insn *insn, u
                                   "barrier %u is for %u threads here, others wait at it for %u", id, count,
                                   barrier->expected);
     trcpu_order *order = warp->shadow ? &warp->shadow->order : NULL;
-    if (!barrier->arrived && order) memset(&order->barriers[id], 0, sizeof order->barriers[id]);
+    if (order && !barrier->arrived) trcpu_order_forget(order, &order->barriers[id]);
     if (order) trcpu_order_give(order, &order->barriers[id], warp->index);
     if (order && arrive_only) trcpu_order_advance(order, warp->index);
     if (!barrier->arrived) {

@@ -219,6 +219,7 @@ static void begin_cta(trcpu_cta *cta, uint64_t number, uint32_t rank) {
     cta->inflight.readers = cta->inflight.writers = 0;
     cta->inflight.off = !(run->checks & TRCPU_CHECK_MISSING_WAIT);
     memset(cta->barriers, 0, sizeof cta->barriers);
+    cta->threads_left = 32 * cta->warp_count;
     bool unlanded = false;
     for (uint32_t w = 0; w < cta->warp_count; w++) unlanded |= cta->warps[w].copy_count != 0;
     if (cta->shadow) trcpu_shadow_begin(cta->shadow, run->warps, unlanded);

@@ -36,6 +36,10 @@ typedef struct trcpu_order {
 void trcpu_order_begin(trcpu_order *order, uint32_t warps);
 void trcpu_order_release(trcpu_order *order);
 
+/* Nothing has been given yet. */
+static inline void trcpu_order_forget(const trcpu_order *order, trcpu_knowledge *gives) {
+    for (uint32_t v = 0; v < order->warps; v++) gives->time[v] = 0;
+}
 /* What the warp did so far is known to who waits on it. */
 void trcpu_order_give(trcpu_order *order, trcpu_knowledge *to, uint32_t warp);
 /* The warp has waited: it knows what was given. */

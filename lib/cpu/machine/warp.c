@@ -88,6 +88,7 @@ const trcpu_insn *trcpu_warp_pause(trcpu_warp *warp, const trcpu_insn *next) {
 
 const trcpu_insn *trcpu_warp_exit(trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask) {
     warp->live &= ~mask;
+    if (!warp->live) warp->cta->threads_left -= 32;
     warp->paths[warp->current] = (trcpu_path){.pc = insn + 1, .active = warp->active & ~mask};
     for (uint32_t k = 0; k < warp->path_count; k++)
         if (warp->paths[k].wait == TRCPU_WAIT_LANES) warp->paths[k].wait = TRCPU_WAIT_NOTHING;

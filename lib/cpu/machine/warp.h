@@ -115,8 +115,8 @@ struct trcpu_cta {
     uint32_t index[3];
     char *shared;
     trcpu_shadow *shadow;
-    trcpu_watcher *watcher; /* NULL: the launch isn't watched */
-    uint32_t warp_count, done_count;
+    trcpu_watcher *watcher;            /* NULL: the launch isn't watched */
+    uint32_t warp_count, threads_left; /* in whole warps: those that have not exited */
     trcpu_warp *warps;
     trcpu_barrier barriers[16];
     bool in_use, finished; /* a finished one is in use until its cluster has finished */

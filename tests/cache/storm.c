@@ -237,7 +237,9 @@ static void write_script(void) {
             root, real_ptxas);
     if (fclose(file) || chmod(path, 0700)) die("cannot write %s", path);
     setenv("TRITON_RUNNER_PTXAS", path, 1);
-    setenv("TRITON_RUNNER_PYTHON", "", 1);
+    setenv("TRITON_RUNNER_PYTHON", "", 1); /* no Triton, whose own ptxas would come first */
+    unsetenv("VIRTUAL_ENV");
+    setenv("PATH", "/usr/bin:/bin", 1);
     snprintf(path, sizeof path, "%s/tmp", root);
     mkdir(path, 0700);
     setenv("TMPDIR", path, 1);

@@ -99,6 +99,11 @@ TRCPU_INLINE bool fill_chunks(const uint32_t address[32], uint32_t bytes) {
     return !apart;
 }
 
+/* Where the chunks begin, which so many lanes each fill. */
+TRCPU_INLINE void chunks_of(uint32_t *at, const uint32_t address[32], uint32_t lanes) {
+    for (uint32_t l = 0; l < 32; l += lanes) at[l / lanes] = address[l] & ~15u;
+}
+
 /* Notes the lanes' accesses in the shadow; what is left are lanes that need a closer look. */
 TRCPU_INLINE uint32_t shadow_lanes(const trcpu_warp *warp, const trcpu_insn *insn, uint32_t mask,
                                    const uint32_t address[32], uint32_t bytes, bool write) {
@@ -108,7 +113,7 @@ TRCPU_INLINE uint32_t shadow_lanes(const trcpu_warp *warp, const trcpu_insn *ins
     if (bytes <= 16 && mask == ~0u && fill_chunks(address, bytes)) {
         const uint32_t lanes = 16 / bytes, count = 32 / lanes;
         uint32_t at[32], rest = ~0u >> (32 - count);
-        for (uint32_t i = 0; i < count; i++) at[i] = address[i * lanes] & ~15u;
+        chunks_of(at, address, lanes);
         if (count >= 4) rest = write ? write_chunks(&v, at, count) : read_chunks(&v, at, count);
         for (; rest; rest &= rest - 1) {
             const uint32_t i = (uint32_t)__builtin_ctz(rest);

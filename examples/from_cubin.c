@@ -18,6 +18,9 @@ int main(int argc, char **argv) {
     tr_status status = tr_kernel_create(program, &kernel, &error);
     if (status == TR_E_DRIVER_MISSING || status == TR_E_UNSUPPORTED) {
         printf("skipped: %s\n", tr_error_message(error));
+        tr_error_destroy(error);
+        tr_program_destroy(program);
+        tr_runner_destroy(runner);
         return 77;
     }
     check(status, &error);

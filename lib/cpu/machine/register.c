@@ -101,10 +101,12 @@ void trcpu_registers_place(trcpu_decoder *d, trcpu_part *part) {
     r.spans = calloc(ptx->register_count + 1, sizeof *r.spans);
     r.narrow.rows = calloc(ptx->register_count + 1, sizeof *r.narrow.rows);
     r.wide.rows = calloc(ptx->register_count + 1, sizeof *r.wide.rows);
-    if (stretch && r.spans && r.narrow.rows && r.wide.rows)
+    if (stretch && r.spans && r.narrow.rows && r.wide.rows) {
         place(&r, stretch);
-    else
+    } else {
+        d->current = part;
         trcpu_decoder_fail(d, TRCPU_OUT_OF_MEMORY, "out of memory");
+    }
     free(stretch);
     free(r.spans);
     free(r.narrow.rows);

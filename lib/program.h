@@ -10,16 +10,14 @@ struct tr_program {
     uint32_t references;
     tr_runner *runner; /* retained */
     tr_stage stage;
-    tr__blob *
-        bytes; /* the stage alone, without an embedded record; NULL until somebody asks for a program that still
-                           is `compressed` */
-    tr__blob *compressed; /* NULL: `bytes` are there */
-    tr__record *record;   /* retained */
-    tr__blob *metadata;   /* tr__record_write of `record`, NUL-terminated */
-    char *path;           /* as loaded, for messages; NULL: from memory */
-    char *signature;      /* python: as given, in one spelling; else NULL */
-    tr__blob *log;        /* what the compilers said; NULL: nothing */
-    tr_program *before;   /* retained: the stage this one was compiled from; NULL: loaded */
+    /* The stage alone, without an embedded record; or `compressed`, until somebody asks for the program. */
+    tr__blob *bytes, *compressed;
+    tr__record *record; /* retained */
+    tr__blob *metadata; /* tr__record_write of `record`, NUL-terminated */
+    char *path;         /* as loaded, for messages; NULL: from memory */
+    char *signature;    /* python: as given, in one spelling; else NULL */
+    tr__blob *log;      /* what the compilers said; NULL: nothing */
+    tr_program *before; /* retained: the stage this one was compiled from; NULL: loaded */
 };
 
 /* What it is made of; the program retains each, or copies it. metadata NULL: written from the record. */

@@ -43,7 +43,7 @@ static void add(header *header, int index, form form, const void *data, size_t s
 /* The sections as they will lie in the entry; a copy that failed or did not help stays plain. */
 static uint64_t prepare(const tr__artifact *artifact, tr__blob *sections[], uint32_t *compressed) {
     uint64_t size = 0;
-    *compressed = 0;
+    *compressed = artifact->compressed; /* as they came from disk */
     for (int i = 0; i < TR__ARTIFACT_SECTIONS; i++) {
         tr__blob *plain = artifact->sections[i];
         sections[i] = plain && artifact->seldom >> i & 1 ? tr__compress(plain) : NULL;

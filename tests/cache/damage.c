@@ -1,8 +1,7 @@
 /* damage [COUNT]: bits flip, files are cut, renamed, replaced by links, folders and crafted entries in the cache's folder,
    COUNT times (10000). What is asked for then is right, whatever lies there; nothing is written or read elsewhere. */
-#include "base/compress.h"
-#include "cache/artifacts.h"
 #include "cache/entry.h"
+#include "sections.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -55,15 +54,6 @@ static tr__artifact *value_of(int i) {
     artifact->sections[15] = tr__blob_create("", 0);
     artifact->seldom = 1u << 4;
     return artifact;
-}
-
-static bool has_section(const tr__artifact *artifact, const tr__artifact *wanted, int k) {
-    if (!artifact->sections[k] || !wanted->sections[k]) return artifact->sections[k] == wanted->sections[k];
-    tr__blob *plain = artifact->compressed >> k & 1 ? tr__decompress(artifact->sections[k])
-                                                    : tr__blob_retain(artifact->sections[k]);
-    bool same = plain && tr__blob_equal(plain, wanted->sections[k]);
-    tr__blob_release(plain);
-    return same;
 }
 
 static bool is_value(const tr__artifact *artifact, int i) {

@@ -106,26 +106,31 @@ static tr_runner *make_runner(void) {
     return runner;
 }
 
-/* 1: compiled, 0: found; text (may be NULL): its ttir. */
-static long ask(tr_runner *runner, char **text) {
+static tr_program *compile_to(tr_runner *runner, tr_stage stage) {
     char path[256];
     snprintf(path, sizeof path, "%s/kernel.py", folder);
     tr_load_options load = TR_LOAD_OPTIONS_INIT;
     tr_compile_options how = TR_COMPILE_OPTIONS_INIT;
     load.kernel = "kernel", load.signature = "*fp32:16, 128";
     how.arch = "sm_80";
-    tr_program *python = NULL, *ttir = NULL;
+    tr_program *python = NULL, *made = NULL;
     tr_error *error;
+    if (tr_load_stage(runner, TR_STAGE_PYTHON, path, &load, &python, &error) ||
+        tr_compile_to(python, stage, &how, &made, &error))
+        fail_msg("%s\n%s", tr_error_message(error), tr_error_log(error));
+    tr_program_destroy(python);
+    return made;
+}
+
+/* 1: compiled, 0: found; text (may be NULL): its ttir. */
+static long ask(tr_runner *runner, char **text) {
     const void *data;
     size_t size;
     long before = counted(runner);
-    if (tr_load_stage(runner, TR_STAGE_PYTHON, path, &load, &python, &error) ||
-        tr_compile_to(python, TR_STAGE_TTIR, &how, &ttir, &error))
-        fail_msg("%s\n%s", tr_error_message(error), tr_error_log(error));
+    tr_program *ttir = compile_to(runner, TR_STAGE_TTIR);
     tr_program_bytes(ttir, &data, &size);
     if (text) *text = strndup(data, size);
     tr_program_destroy(ttir);
-    tr_program_destroy(python);
     return counted(runner) - before;
 }
 
@@ -162,16 +167,8 @@ static void found_again(void **state) {
 
 /* From the kernel to PTX, with what it passed. */
 static void compile_whole(tr_program *passed[], bool compiled) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/kernel.py", folder);
-    tr_load_options load = TR_LOAD_OPTIONS_INIT;
-    tr_compile_options how = TR_COMPILE_OPTIONS_INIT;
-    load.kernel = "kernel", load.signature = "*fp32:16, 128";
-    how.arch = "sm_80";
     tr_runner *runner = make_runner();
-    tr_program *python, *ptx;
-    assert_int_equal(tr_load_stage(runner, TR_STAGE_PYTHON, path, &load, &python, NULL), TR_OK);
-    assert_int_equal(tr_compile_to(python, TR_STAGE_PTX, &how, &ptx, NULL), TR_OK);
+    tr_program *ptx = compile_to(runner, TR_STAGE_PTX);
     assert_int_equal(counted(runner), compiled);
     assert_int_equal(tr_runner_seal(runner, NULL), TR_OK); /* what was passed is at hand */
     for (tr_stage stage = TR_STAGE_TTIR; stage <= TR_STAGE_PTX; stage++) {
@@ -181,7 +178,6 @@ static void compile_whole(tr_program *passed[], bool compiled) {
         assert_ptr_equal(again, passed[stage]);
         tr_program_destroy(again);
     }
-    tr_program_destroy(python);
     tr_program_destroy(ptx);
     tr_runner_destroy(runner);
 }

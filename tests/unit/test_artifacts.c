@@ -2,7 +2,7 @@
 #include "cache/artifacts.h"
 
 #include "base/buffer.h"
-#include "base/compress.h"
+#include "sections.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -76,19 +76,11 @@ static tr__artifact *value_of(int i) {
     return artifact;
 }
 
-static bool has(const tr__artifact *artifact, const tr__artifact *wanted, int section) {
-    tr__blob *stored = artifact->sections[section];
-    bool compressed = artifact->compressed >> section & 1;
-    tr__blob *plain = compressed ? tr__decompress(stored) : tr__blob_retain(stored);
-    bool same = plain && tr__blob_equal(plain, wanted->sections[section]);
-    tr__blob_release(plain);
-    return same;
-}
-
 static bool is_value(const tr__artifact *artifact, int i) {
     tr__artifact *wanted = value_of(i);
-    bool same = artifact && !artifact->sections[0] && has(artifact, wanted, WORDS) &&
-                has(artifact, wanted, SELDOM) && has(artifact, wanted, NOISE) && has(artifact, wanted, EMPTY);
+    bool same = artifact && !artifact->sections[0] && has_section(artifact, wanted, WORDS) &&
+                has_section(artifact, wanted, SELDOM) && has_section(artifact, wanted, NOISE) &&
+                has_section(artifact, wanted, EMPTY);
     tr__artifact_release(wanted);
     return same;
 }
